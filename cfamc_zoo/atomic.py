@@ -1,0 +1,46 @@
+"""Outputs that appear whole or not at all."""
+
+from __future__ import annotations
+
+import errno
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from cfamc_zoo.errors import StorageError
+
+
+@contextmanager
+def storage_errors(path: Path) -> Iterator[None]:
+    """Turns the operating system's refusals into one line that names `path` and a remedy."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+            remedy = "free some space or choose another disk"
+        elif isinstance(error, FileNotFoundError | NotADirectoryError):
+            remedy = "create the folder first or choose another path"
+        else:
+            remedy = "choose a path that you can write to"
+        reason = error.strerror or str(error)
+        raise StorageError(f"cannot write {str(path)!r}: {reason}; {remedy}") from error
+
+
+@contextmanager
+def atomic_file(path: Path) -> Iterator[Path]:
+    """Gives a temporary path beside `path`; renamed onto it when the block ends well.
+
+    Raises:
+        StorageError: the folder is missing, the disk is full, and the like. `path` is then as
+            it was before.
+    """
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        with storage_errors(path):
+            yield temporary
+            with open(temporary, "rb+") as file:
+                os.fsync(file.fileno())
+            os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)

@@ -1,0 +1,89 @@
+"""The one place that prints: results to stdout, everything a person reads to stderr."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any, Protocol
+
+
+class Bar(Protocol):
+    """A progress bar."""
+
+    def advance(self, n: int = 1, status: str = "") -> None: ...
+
+
+def result(text: str) -> None:
+    """The result, to stdout."""
+    sys.stdout.write(text + "\n")
+    sys.stdout.flush()
+
+
+def json_result(value: Any) -> None:
+    """One machine-readable object, to stdout."""
+    result(json.dumps(value, ensure_ascii=False))
+
+
+def note(text: str) -> None:
+    """One line for a person, to stderr; control characters of file names are made visible."""
+    printable = "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+    sys.stderr.write(printable + "\n")
+    sys.stderr.flush()
+
+
+def table(headers: Sequence[str], rows: Sequence[Sequence[str]], *, right: Sequence[int] = ()) -> None:
+    """A table to stdout: drawn for a terminal, tab-separated for a pipe.
+
+    Args:
+        right: indices of the columns that are aligned to the right.
+    """
+    if not sys.stdout.isatty():
+        for row in (headers, *rows):
+            result("\t".join(row))
+        return
+    from rich.box import SIMPLE_HEAD
+    from rich.console import Console
+    from rich.table import Table
+
+    drawn = Table(box=SIMPLE_HEAD)
+    for i, header in enumerate(headers):
+        drawn.add_column(header, justify="right" if i in right else "left", overflow="fold")
+    for row in rows:
+        drawn.add_row(*row)
+    Console().print(drawn)
+
+
+@contextmanager
+def progress(description: str, total: int | None) -> Iterator[Bar]:
+    """A bar with rate and time left on a terminal's stderr; silent elsewhere."""
+    if not sys.stderr.isatty():
+        yield _Silent()
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("{task.fields[rate]}"),
+        TimeRemainingColumn(),
+        TextColumn("{task.fields[status]}"),
+    )
+    with Progress(*columns, console=Console(stderr=True), transient=True) as drawn:
+        task = drawn.add_task(description, total=total, status="", rate="")
+
+        class _Drawn:
+            def advance(self, n: int = 1, status: str = "") -> None:
+                speed = drawn.tasks[0].finished_speed or drawn.tasks[0].speed
+                rate = f"{speed:,.0f}/s" if speed else ""
+                drawn.update(task, advance=n, status=status, rate=rate)
+
+        yield _Drawn()
+
+
+class _Silent:
+    def advance(self, n: int = 1, status: str = "") -> None:
+        pass

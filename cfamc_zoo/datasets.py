@@ -1,0 +1,154 @@
+"""Labelled images by name, from a folder of class folders or from Parquet in the Hub's layout.
+
+Everything becomes uint8 RGB arrays of one size. `cifar10-sample` is in the package; `cifar10`
+and `cifar100` are looked for under $CFAMC_ZOO_DATA, then fetched from the Hub.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from importlib import resources
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+
+from cfamc_zoo.errors import DataError, UnknownNameError, UsageError
+
+Split = Literal["train", "test"]
+
+
+@dataclass(frozen=True)
+class Source:
+    """Where a named data set is: a folder of Parquet files, here and on the Hub."""
+
+    repo: str
+    folder: str
+    label: str
+
+
+NAMED = {
+    "cifar10": Source("uoft-cs/cifar10", "plain_text", "label"),
+    "cifar100": Source("uoft-cs/cifar100", "cifar100", "fine_label"),
+}
+SAMPLES = {"cifar10-sample": "cifar10-sample.parquet"}  # the first 1,000 rows of the test file
+
+
+@dataclass(frozen=True)
+class LabelledImages:
+    """Images with labels.
+
+    Attributes:
+        images: (N, S, S, 3) uint8 RGB.
+        labels: (N,) int64, indices into `classes`.
+        classes: names, in label order.
+        name: what it was asked for as.
+    """
+
+    images: np.ndarray
+    labels: np.ndarray
+    classes: tuple[str, ...]
+    name: str
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def first(self, n: int | None) -> LabelledImages:
+        """The first `n` rows, or all of them."""
+        return LabelledImages(self.images[:n], self.labels[:n], self.classes, self.name)
+
+
+def load_dataset(name: str, split: Split = "test") -> LabelledImages:
+    """Reads a data set.
+
+    Args:
+        name: "cifar10", "cifar100" or "cifar10-sample" (test rows only).
+        split: which part of a named set.
+
+    Raises:
+        UnknownNameError: no such set.
+        DataError: its files cannot be had or read.
+    """
+    if name in SAMPLES:
+        if split == "train":
+            raise UsageError(f"{name!r} holds test images only; give cifar10 to train on")
+        file = resources.files("cfamc_zoo") / "samples" / SAMPLES[name]
+        with resources.as_file(file) as path:
+            return read_parquet([path], name=name, label="label")
+    if name in NAMED:
+        return read_parquet(_files(name, split), name=name, label=NAMED[name].label)
+    raise UnknownNameError("data set", name, [*NAMED, *SAMPLES])
+
+
+def _files(name: str, split: Split) -> list[Path]:
+    source = NAMED[name]
+    root = os.environ.get("CFAMC_ZOO_DATA")
+    folder = Path(root) / name / source.folder if root else None
+    if folder is None or not folder.is_dir():
+        folder = _from_hub(name, source, split)
+    files = sorted(folder.glob(f"{split}-*.parquet"))
+    if not files:
+        raise DataError(f"{str(folder)!r} has no {split}-*.parquet; set CFAMC_ZOO_DATA anew")
+    return files
+
+
+def _from_hub(name: str, source: Source, split: Split) -> Path:
+    from huggingface_hub import snapshot_download
+
+    try:
+        root = snapshot_download(
+            source.repo, repo_type="dataset", allow_patterns=f"{source.folder}/{split}-*"
+        )
+    except Exception as error:  # the client's errors have no common base but Exception
+        raise DataError(
+            f"data set {name!r} is neither under $CFAMC_ZOO_DATA nor to be had from the Hub "
+            f"({type(error).__name__}); set CFAMC_ZOO_DATA to a folder that holds "
+            f"{name}/{source.folder}/, or use cifar10-sample"
+        ) from error
+    return Path(root) / source.folder
+
+
+def read_parquet(files: Sequence[Path], *, name: str, label: str) -> LabelledImages:
+    """Parquet with an image column (struct with `bytes`) and an integer label column.
+
+    Raises:
+        DataError: not Parquet, no such columns, an image that cannot be decoded.
+    """
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+    from PIL import Image
+
+    try:
+        table = pa.concat_tables([pq.read_table(f) for f in files])
+        column = next(f.name for f in table.schema if pa.types.is_struct(f.type))
+        encoded = table.column(column).combine_chunks().field("bytes")
+        labels = table.column(label).to_numpy().astype(np.int64)
+    except (pa.ArrowInvalid, OSError, KeyError, StopIteration) as error:
+        raise DataError(
+            f"{name!r} is not Parquet with images and a {label!r} column: {error}; see the "
+            "Hub's image data set layout"
+        ) from error
+    images = []
+    for row, value in enumerate(encoded):
+        try:
+            with Image.open(io.BytesIO(value.as_py())) as image:
+                images.append(np.asarray(image.convert("RGB")))
+        except (OSError, TypeError) as error:
+            raise DataError(f"{name!r}: image {row} cannot be decoded: {error}") from error
+    sizes = {image.shape for image in images}
+    if len(sizes) != 1:
+        raise DataError(f"{name!r} has images of {len(sizes)} sizes; they must be of one size")
+    return LabelledImages(np.stack(images), labels, _class_names(table.schema, labels, label), name)
+
+
+def _class_names(schema, labels: np.ndarray, label: str) -> tuple[str, ...]:  # type: ignore[no-untyped-def]
+    """Names from the Hub's schema metadata, else the numbers themselves."""
+    try:
+        info = json.loads(schema.metadata[b"huggingface"])["info"]["features"][label]
+        return tuple(info["names"])
+    except (KeyError, TypeError, ValueError):
+        return tuple(str(i) for i in range(int(labels.max()) + 1))

@@ -1,0 +1,81 @@
+"""An encoder and a linear head as one module from images to logits."""
+
+from __future__ import annotations
+
+import json
+
+from safetensors import SafetensorError
+from safetensors.torch import load, save
+from torch import Tensor, nn
+
+from cfamc_zoo.errors import ReleaseError
+from cfamc_zoo.zoo.encoder import Encoder
+from cfamc_zoo.zoo.spec import FEATURES
+
+
+class Classifier(nn.Module):
+    """Images in [0, 1] to logits, as RobustBench, AutoAttack, foolbox and torchattacks expect.
+
+    Attributes:
+        classes: names, in the order of the logits.
+        feature: what the head reads.
+        data: the data set whose labels it was trained on.
+    """
+
+    def __init__(
+        self,
+        encoder: Encoder,
+        head: nn.Linear,
+        *,
+        feature: str,
+        classes: tuple[str, ...],
+        data: str,
+    ):
+        super().__init__()
+        self.encoder, self.head = encoder, head
+        self.feature, self.classes, self.data = feature, classes, data
+
+    def forward(self, images: Tensor) -> Tensor:
+        """(N, 3, S, S) floating point in [0, 1] to (N, classes) logits."""
+        return self.head(self.encoder(images, self.feature))
+
+
+def probe_bytes(classifier: Classifier) -> bytes:
+    """The head as a safetensors file; what it reads and its class names are in the metadata."""
+    metadata = {
+        "feature": classifier.feature,
+        "data": classifier.data,
+        "classes": json.dumps(classifier.classes),
+    }
+    tensors = {k: v.detach().cpu().contiguous() for k, v in classifier.head.state_dict().items()}
+    return save(tensors, metadata)
+
+
+def attach_probe(encoder: Encoder, content: bytes, where: str) -> Classifier:
+    """A classifier from an encoder and the bytes of a probe file.
+
+    Raises:
+        ReleaseError: not a probe, or one for another feature width.
+    """
+    try:
+        tensors = load(content)
+        length = int.from_bytes(content[:8], "little")
+        metadata = json.loads(content[8 : 8 + length])["__metadata__"]
+        feature, data = metadata["feature"], metadata["data"]
+        classes = tuple(json.loads(metadata["classes"]))
+    except (SafetensorError, ValueError, KeyError, TypeError, RuntimeError) as error:
+        raise ReleaseError(
+            f"{where} is not a probe: {error}; train one with `cfamc-zoo probe`"
+        ) from error
+    if feature not in FEATURES or set(tensors) != {"weight", "bias"}:
+        raise ReleaseError(f"{where} reads {feature!r} with {sorted(tensors)}; it is not a probe")
+    expected = (len(classes), encoder.architecture.dimension(feature))
+    if tuple(tensors["weight"].shape) != expected or tensors["bias"].shape != expected[:1]:
+        raise ReleaseError(
+            f"{where} has a head of {tuple(tensors['weight'].shape)}, this encoder needs "
+            f"{expected}; train one with `cfamc-zoo probe`"
+        )
+    head = nn.Linear(expected[1], expected[0])
+    head.load_state_dict({k: v.float() for k, v in tensors.items()})
+    head.eval().requires_grad_(False)
+    return Classifier(encoder, head, feature=feature, classes=classes, data=data)

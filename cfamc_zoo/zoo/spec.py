@@ -1,0 +1,150 @@
+"""What a model is, as plain data: no torch, no files, no network."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, field, fields
+from typing import Any, Literal, TypeVar
+
+from cfamc_zoo.errors import ReleaseError, UnknownNameError
+
+FORMAT_VERSION = 1
+
+Feature = Literal["backbone", "representation", "projection"]
+FEATURES: tuple[Feature, ...] = ("backbone", "representation", "projection")
+
+BACKBONE_BLOCKS: dict[str, tuple[Literal["basic", "bottleneck"], tuple[int, ...]]] = {
+    "resnet18": ("basic", (2, 2, 2, 2)),
+    "resnet34": ("basic", (3, 4, 6, 3)),
+    "resnet50": ("bottleneck", (3, 4, 6, 3)),
+}
+
+T = TypeVar("T")
+
+
+def from_mapping(cls: type[T], values: dict[str, Any], where: str) -> T:
+    """`values` as a dataclass, refusing keys the class does not have.
+
+    Raises:
+        ReleaseError: a key is unknown or missing.
+    """
+    known = {f.name for f in fields(cls)}  # type: ignore[arg-type]
+    unknown = sorted(set(values) - known)
+    if unknown:
+        raise ReleaseError(
+            f"{where} has unknown keys {unknown}; allowed: {sorted(known)}; "
+            "it may be written by a newer version of cfamc-zoo: upgrade"
+        )
+    try:
+        return cls(**values)
+    except TypeError as error:
+        raise ReleaseError(f"{where} is incomplete: {error}") from error
+
+
+@dataclass(frozen=True)
+class Architecture:
+    """A ResNet and the projector on top of it."""
+
+    backbone: str = "resnet18"
+    stem: Literal["cifar", "imagenet"] = "cifar"
+    width: int = 64  # channels of the first stage; 64 is the standard network
+    representation: int = 4096  # outputs of the first projector block
+    projection: int = 1024  # outputs of the projector; what the loss sees
+
+    def __post_init__(self) -> None:
+        if self.backbone not in BACKBONE_BLOCKS:
+            raise UnknownNameError("backbone", self.backbone, BACKBONE_BLOCKS)
+        if self.stem not in ("cifar", "imagenet"):
+            raise UnknownNameError("stem", self.stem, ("cifar", "imagenet"))
+        for name in ("width", "representation", "projection"):
+            value = getattr(self, name)
+            if not isinstance(value, int) or not 1 <= value <= 65536:
+                raise ReleaseError(f"{name} is {value!r}; it must be a whole number in 1..65536")
+
+    @property
+    def features(self) -> int:
+        """Width of the backbone's output."""
+        expansion = 4 if BACKBONE_BLOCKS[self.backbone][0] == "bottleneck" else 1
+        return 8 * self.width * expansion
+
+    def dimension(self, feature: str) -> int:
+        """Number of values of one image's `feature`."""
+        sizes = {
+            "backbone": self.features,
+            "representation": self.representation,
+            "projection": self.projection,
+        }
+        if feature not in sizes:
+            raise UnknownNameError("feature", feature, sizes)
+        return sizes[feature]
+
+
+@dataclass(frozen=True)
+class Preprocess:
+    """How any image becomes the model's input: RGB in [0, 1], `size` x `size` pixels."""
+
+    size: int = 32
+    resize: Literal["shorter-side"] = "shorter-side"  # then a centre crop
+    interpolation: Literal["bicubic"] = "bicubic"  # Pillow's, with its antialiasing
+    mean: tuple[float, float, float] = (0.0, 0.0, 0.0)  # a layer of the model, not of the input
+    std: tuple[float, float, float] = (1.0, 1.0, 1.0)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "mean", tuple(self.mean))
+        object.__setattr__(self, "std", tuple(self.std))
+
+
+@dataclass(frozen=True)
+class FileRecord:
+    """Size in bytes and sha256 (hex) of one file of a release."""
+
+    size: int
+    sha256: str
+
+
+@dataclass(frozen=True)
+class ReleaseConfig:
+    """`config.json`: what pins every other file of a release but its README."""
+
+    format_version: int
+    name: str
+    architecture: Architecture
+    preprocess: Preprocess
+    threat_model: dict[str, Any]  # {"norm": "linf", "eps": "8/255"}; {} for standard training
+    recipe: dict[str, Any]
+    provenance: dict[str, Any]
+    licence: str
+    files: dict[str, FileRecord] = field(default_factory=dict)
+
+    def to_json(self) -> dict[str, Any]:
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, values: dict[str, Any], where: str = "config.json") -> ReleaseConfig:
+        """Parses the content of `config.json`.
+
+        Raises:
+            ReleaseError: not an object, a newer format, an unknown or missing key.
+        """
+        if not isinstance(values, dict) or "format_version" not in values:
+            raise ReleaseError(
+                f"{where} is not a cfamc-zoo release: it has no format_version; "
+                "give a folder or repository that `cfamc-zoo export` wrote"
+            )
+        if values["format_version"] != FORMAT_VERSION:
+            raise ReleaseError(
+                f"{where} has format_version {values['format_version']!r}; this version reads "
+                f"{FORMAT_VERSION}; upgrade cfamc-zoo"
+            )
+        values = dict(values)
+        for key, part in (("architecture", Architecture), ("preprocess", Preprocess)):
+            if not isinstance(values.get(key), dict):
+                raise ReleaseError(f"{where}: {key} must be an object")
+            values[key] = from_mapping(part, values[key], f"{where}: {key}")
+        files = values.get("files", {})
+        if not isinstance(files, dict) or not all(isinstance(f, dict) for f in files.values()):
+            raise ReleaseError(f"{where}: files must map names to {{size, sha256}}")
+        values["files"] = {
+            name: from_mapping(FileRecord, record, f"{where}: files: {name}")
+            for name, record in files.items()
+        }
+        return from_mapping(cls, values, where)

@@ -1,0 +1,260 @@
+"""Release folders: every byte is checked before it is read, and nothing is ever unpickled."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from cfamc_zoo.atomic import atomic_file
+from cfamc_zoo.errors import ReleaseError, UsageError
+from cfamc_zoo.zoo.spec import FileRecord, ReleaseConfig
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from cfamc_zoo.zoo.classifier import Classifier
+    from cfamc_zoo.zoo.encoder import Encoder
+
+CONFIG = "config.json"
+MODEL = "model.safetensors"
+PROJECTOR = "projector.safetensors"
+GRAPH = "model.onnx"
+PROBE = "probe.safetensors"
+RESULTS = "results.json"
+CARD = "README.md"
+# The card is prose that points at the other files; everything else is pinned.
+PINNED = (MODEL, PROJECTOR, GRAPH, PROBE, RESULTS)
+CONFIG_LIMIT = 1 << 20  # bytes; ours are a few thousand
+
+
+@dataclass(frozen=True)
+class Release:
+    """An opened release: its folder and parsed config. Opening checks the config alone."""
+
+    folder: Path
+    config: ReleaseConfig
+    config_sha256: str
+
+    @property
+    def digest(self) -> str:
+        """sha256 of model.safetensors (hex): what embeddings record as their model."""
+        return self.config.files[MODEL].sha256
+
+    def has(self, name: str) -> bool:
+        """Whether the release lists the file `name`."""
+        return name in self.config.files
+
+    def read(self, name: str) -> bytes:
+        """The verified content of one file: these very bytes have the recorded digest.
+
+        Raises:
+            ReleaseError: not part of the release, missing, or its size or sha256 differ.
+        """
+        record = self.config.files.get(name)
+        if record is None:
+            raise ReleaseError(
+                f"release {self.config.name!r} has no {name}; it holds "
+                f"{', '.join(sorted(self.config.files))}"
+            )
+        content = _read_limited(self.folder / name, record.size)
+        digest = hashlib.sha256(content).hexdigest()
+        if len(content) != record.size or digest != record.sha256:
+            raise ReleaseError(
+                f"{str(self.folder / name)!r} is not the file that its config pins (sha256 "
+                f"{digest[:12]}..., expected {record.sha256[:12]}...); delete it and pull again"
+            )
+        return content
+
+    def verify(self) -> None:
+        """Reads and checks every file that the config lists.
+
+        Raises:
+            ReleaseError: as `read`.
+        """
+        for name in self.config.files:
+            self.read(name)
+
+
+def open_release(folder: Path, *, config_sha256: str | None = None) -> Release:
+    """Opens a release folder.
+
+    Args:
+        folder: holds config.json.
+        config_sha256: what config.json must hash to; without it the folder pins itself.
+
+    Raises:
+        UsageError: no such folder.
+        ReleaseError: not a release, or not the one that was asked for.
+    """
+    if not folder.is_dir():
+        raise UsageError(f"{str(folder)!r} is not a folder; give a model's name or a release folder")
+    content = _read_limited(folder / CONFIG, CONFIG_LIMIT)
+    digest = hashlib.sha256(content).hexdigest()
+    if config_sha256 is not None and digest != config_sha256:
+        raise ReleaseError(
+            f"{str(folder / CONFIG)!r} has sha256 {digest[:12]}..., expected "
+            f"{config_sha256[:12]}...; delete it and pull again"
+        )
+    try:
+        values = json.loads(content)
+    except (ValueError, RecursionError) as error:
+        raise ReleaseError(f"{str(folder / CONFIG)!r} is not JSON: {error}; pull again") from error
+    config = ReleaseConfig.from_json(values, str(folder / CONFIG))
+    for name in config.files:
+        if name not in PINNED:
+            raise ReleaseError(
+                f"{str(folder / CONFIG)!r} lists {name!r}; a release holds only {', '.join(PINNED)}"
+            )
+    if MODEL not in config.files:
+        raise ReleaseError(f"{str(folder / CONFIG)!r} does not list {MODEL}; it is not a release")
+    return Release(folder, config, digest)
+
+
+def load_encoder(release: Release) -> Encoder:
+    """The encoder in evaluation mode, float32, weights loaded strictly.
+
+    Raises:
+        ReleaseError: a file's digest, or a tensor's name or shape, is not as recorded.
+    """
+    import torch
+
+    from cfamc_zoo.zoo.encoder import Encoder, build_projector, normalization
+
+    architecture = release.config.architecture
+    with torch.device("meta"):  # no time spent on initial values that are replaced at once
+        projector = build_projector(architecture) if release.has(PROJECTOR) else None
+        encoder = Encoder(architecture, projector=projector)
+    tensors = _tensors(release, MODEL)
+    if projector is not None:
+        tensors |= _tensors(release, PROJECTOR)
+    _load_strictly(encoder, tensors, str(release.folder))
+    encoder.preprocess = release.config.preprocess
+    encoder.normalize = normalization(encoder.preprocess)  # off meta: config.json has its values
+    return encoder.eval().requires_grad_(False)
+
+
+def load_probe(release: Release) -> Classifier:
+    """The release's encoder and linear head as one classifier.
+
+    Raises:
+        ReleaseError: the release has no probe, or one that does not fit.
+    """
+    from cfamc_zoo.zoo.classifier import attach_probe
+
+    if not release.has(PROBE):
+        raise ReleaseError(
+            f"release {release.config.name!r} has no {PROBE}, so no classifier; train a head "
+            "with `cfamc-zoo probe`"
+        )
+    return attach_probe(load_encoder(release), release.read(PROBE), PROBE)
+
+
+def save_release(
+    folder: Path, encoder: Encoder, config: ReleaseConfig, others: Mapping[str, bytes] | None = None
+) -> Release:
+    """Writes weights, the other files and last config.json, which pins them.
+
+    Matrices are stored float16; vectors and buffers float32.
+
+    Args:
+        folder: created if missing.
+        config: its `files` are filled in here.
+        others: further files of the release by name (probe, graph, results).
+
+    Raises:
+        StorageError: the folder cannot be written.
+    """
+    from safetensors.torch import save
+
+    folder.mkdir(parents=True, exist_ok=True)
+    state = {k: _stored(v) for k, v in encoder.state_dict().items()}
+    projector = {k: v for k, v in state.items() if k.startswith("projector.")}
+    contents = {MODEL: save({k: v for k, v in state.items() if k not in projector})}
+    if projector:
+        contents[PROJECTOR] = save(projector)
+    return write_files(folder, config, contents | dict(others or {}))
+
+
+def write_files(folder: Path, config: ReleaseConfig, contents: Mapping[str, bytes]) -> Release:
+    """Writes files of a release and then a config.json that pins them beside those it had."""
+    records = dict(config.files)
+    for name, content in contents.items():
+        with atomic_file(folder / name) as path:
+            path.write_bytes(content)
+        records[name] = FileRecord(len(content), hashlib.sha256(content).hexdigest())
+    config = replace(config, files=dict(sorted(records.items())))
+    text = json.dumps(config.to_json(), indent=2) + "\n"
+    with atomic_file(folder / CONFIG) as path:
+        path.write_text(text)
+    return Release(folder, config, hashlib.sha256(text.encode()).hexdigest())
+
+
+def _stored(tensor: Tensor) -> Tensor:
+    import torch
+
+    if tensor.is_floating_point():
+        tensor = tensor.to(torch.float16 if tensor.ndim > 1 else torch.float32)
+    return tensor.detach().cpu().contiguous()
+
+
+def _tensors(release: Release, name: str) -> dict[str, Tensor]:
+    from safetensors import SafetensorError
+    from safetensors.torch import load
+
+    try:
+        return load(release.read(name))
+    except (SafetensorError, ValueError, KeyError, RuntimeError) as error:
+        raise ReleaseError(
+            f"{str(release.folder / name)!r} is not safetensors: {error}; nothing else is read"
+        ) from error
+
+
+def _load_strictly(encoder: Encoder, tensors: dict[str, Tensor], where: str) -> None:
+    """Assigns every tensor, float32, and refuses missing, extra and misshapen ones."""
+    expected = encoder.state_dict()
+    missing, extra = sorted(set(expected) - set(tensors)), sorted(set(tensors) - set(expected))
+    if missing or extra:
+        raise ReleaseError(
+            f"weights in {where!r} do not fit the architecture of their config: missing "
+            f"{missing[:3] or 'none'}, extra {extra[:3] or 'none'}; export or pull again"
+        )
+    for name, value in tensors.items():
+        if value.shape != expected[name].shape:
+            raise ReleaseError(
+                f"tensor {name} in {where!r} has shape {tuple(value.shape)}, expected "
+                f"{tuple(expected[name].shape)}; export or pull again"
+            )
+        if value.is_floating_point() != expected[name].is_floating_point():
+            raise ReleaseError(f"tensor {name} in {where!r} is {value.dtype}; export or pull again")
+    encoder.load_state_dict(
+        {k: v.to(expected[k].dtype) for k, v in tensors.items()}, strict=True, assign=True
+    )
+
+
+def _read_limited(path: Path, limit: int) -> bytes:
+    """Reads at most limit + 1 bytes of a regular file.
+
+    A symbolic link is followed only inside a Hub cache, from `snapshots/` into its own
+    `blobs/`; any other link is refused, so that a release cannot name files outside itself.
+    """
+    if path.is_symlink():
+        target = Path(os.path.realpath(path))
+        blobs = path.parent.parent.parent / "blobs"
+        if path.parent.parent.name != "snapshots" or target.parent != Path(os.path.realpath(blobs)):
+            raise ReleaseError(
+                f"{str(path)!r} is a link out of the release; replace it by the file itself"
+            )
+    try:
+        with open(path, "rb") as file:
+            return file.read(limit + 1)
+    except FileNotFoundError as error:
+        raise ReleaseError(
+            f"{str(path.parent)!r} has no {path.name}; it is not a release or not whole: pull again"
+        ) from error
+    except OSError as error:
+        raise ReleaseError(f"{str(path)!r} cannot be read: {error.strerror}") from error
