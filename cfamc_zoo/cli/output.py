@@ -4,13 +4,18 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
+
+if TYPE_CHECKING:
+    from cfamc_zoo.training.loop import Report
 
 
 class Bar(Protocol):
     """A progress bar."""
+
+    def total(self, n: int) -> None: ...
 
     def advance(self, n: int = 1, status: str = "") -> None: ...
 
@@ -76,6 +81,9 @@ def progress(description: str, total: int | None) -> Iterator[Bar]:
         task = drawn.add_task(description, total=total, status="", rate="")
 
         class _Drawn:
+            def total(self, n: int) -> None:
+                drawn.update(task, total=n)
+
             def advance(self, n: int = 1, status: str = "") -> None:
                 speed = drawn.tasks[0].finished_speed or drawn.tasks[0].speed
                 rate = f"{speed:,.0f}/s" if speed else ""
@@ -84,6 +92,28 @@ def progress(description: str, total: int | None) -> Iterator[Bar]:
         yield _Drawn()
 
 
+@contextmanager
+def training_progress(name: str) -> Iterator[Callable[[Report], None]]:
+    """A bar over batches that shows the loss, its parts, the rate in crops and the time left."""
+    with progress(name, None) as bar:
+        done = 0
+
+        def show(report: Report) -> None:
+            nonlocal done
+            parts = "".join(f"  {part} {value:.4g}" for part, value in report.parts.items())
+            bar.total(report.steps)
+            bar.advance(
+                report.step - done,
+                f"loss {report.loss:.4g}{parts}  {report.crops_per_second:,.0f} crops/s",
+            )
+            done = report.step
+
+        yield show
+
+
 class _Silent:
+    def total(self, n: int) -> None:
+        pass
+
     def advance(self, n: int = 1, status: str = "") -> None:
         pass

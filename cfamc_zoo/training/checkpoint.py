@@ -8,14 +8,12 @@ from pathlib import Path
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
-from torch import Tensor
+from safetensors.torch import load_file, save
 
 from cfamc_zoo.atomic import atomic_file
 from cfamc_zoo.errors import TrainingError
-from cfamc_zoo.training.lars import Lars
+from cfamc_zoo.training.engine import Engine
 from cfamc_zoo.training.recipe import Recipe, recipe_from_json
-from cfamc_zoo.zoo.encoder import Encoder
 
 FILE = "checkpoint.safetensors"
 
@@ -28,26 +26,23 @@ class Progress:
     seconds: float = 0.0
 
 
-def save_checkpoint(
-    run: Path, recipe: Recipe, encoder: Encoder, optimizer: Lars, delta: Tensor, progress: Progress
-) -> None:
+def save_checkpoint(run: Path, engine: Engine, progress: Progress) -> None:
     """Writes everything that resuming needs; randomness is a function of seed and step.
 
     Raises:
         StorageError: it cannot be written; the last checkpoint is kept.
     """
-    tensors = {f"encoder.{k}": v for k, v in encoder.state_dict().items()} | {"delta": delta}
-    for name, parameter in encoder.named_parameters():
-        buffer = optimizer.state[parameter].get("momentum_buffer")
-        if buffer is not None:
-            tensors[f"momentum.{name}"] = buffer
+    tensors = {f"encoder.{k}": v for k, v in engine.encoder.state_dict().items()}
+    tensors["delta"] = engine.delta
+    for name, parameter in engine.encoder.named_parameters():
+        tensors[f"momentum.{name}"] = engine.optimizer.state[parameter]["momentum_buffer"]
     metadata = {
-        "recipe": json.dumps(recipe.to_json()),
+        "recipe": json.dumps(engine.recipe.to_json()),
         "step": str(progress.step),
         "seconds": repr(progress.seconds),
     }
     with atomic_file(run / FILE) as path:
-        save_file({k: v.contiguous() for k, v in tensors.items()}, path, metadata)
+        path.write_bytes(save({k: v.contiguous() for k, v in tensors.items()}, metadata))
 
 
 def read_recipe(run: Path) -> Recipe:
@@ -59,29 +54,27 @@ def read_recipe(run: Path) -> Recipe:
     return recipe_from_json(json.loads(_metadata(run)["recipe"]))
 
 
-def load_checkpoint(run: Path, encoder: Encoder, optimizer: Lars, delta: Tensor) -> Progress:
-    """Fills the encoder, the optimizer and delta in place.
+def load_checkpoint(run: Path, engine: Engine) -> Progress:
+    """Puts weights, momentum and perturbation back into the engine.
 
     Raises:
         TrainingError: no checkpoint there, or one of another recipe.
     """
     metadata = _metadata(run)
     try:
-        with safe_open(run / FILE, "pt", device=str(delta.device)) as file:
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-        encoder.load_state_dict(
+        tensors = load_file(run / FILE, device=str(engine.delta.device))
+        engine.encoder.load_state_dict(
             {k.removeprefix("encoder."): v for k, v in tensors.items() if k.startswith("encoder.")}
         )
-        delta.copy_(tensors["delta"])
+        engine.delta.copy_(tensors["delta"])
+        for name, parameter in engine.encoder.named_parameters():
+            # Kept in the parameter's own memory format, or the fused step slows down.
+            buffer = torch.empty_like(parameter).copy_(tensors[f"momentum.{name}"])
+            engine.optimizer.state[parameter]["momentum_buffer"] = buffer
     except (SafetensorError, OSError, KeyError, RuntimeError) as error:
         raise TrainingError(
             f"checkpoint in {str(run)!r} does not fit its recipe: {error}; start a new run"
         ) from error
-    for name, parameter in encoder.named_parameters():
-        if f"momentum.{name}" in tensors:
-            # Kept in the parameter's own memory format, or the fused step slows down.
-            buffer = torch.empty_like(parameter).copy_(tensors[f"momentum.{name}"])
-            optimizer.state[parameter]["momentum_buffer"] = buffer
     return Progress(int(metadata["step"]), float(metadata["seconds"]))
 
 

@@ -7,6 +7,7 @@ has the paper's value as its default, so a TOML file states what it is and where
 from __future__ import annotations
 
 import tomllib
+from collections.abc import Sequence
 from dataclasses import MISSING, asdict, dataclass, field, fields, is_dataclass
 from importlib import resources
 from pathlib import Path
@@ -70,8 +71,18 @@ class FreeAdversary:
     replays: int = 3
 
 
+@dataclass(frozen=True)
+class PgdAdversary:
+    """Each batch perturbed by projected gradient ascent, from zero, before its one update."""
+
+    kind: Literal["pgd"] = "pgd"
+    eps: str = "8/255"  # L-infinity radius, pixels in [0, 1]
+    step: float = 0.01
+    steps: int = 5
+
+
 Objective = Emp | NtXent
-Adversary = NoAdversary | FreeAdversary
+Adversary = NoAdversary | FreeAdversary | PgdAdversary
 
 
 @dataclass(frozen=True)
@@ -131,16 +142,26 @@ class Recipe:
         _require(self.optimizer.lr > 0, "optimizer.lr", self.optimizer.lr, "over 0")
         if isinstance(self.objective, NtXent):
             _require(self.views.count == 2, "views.count", self.views.count, "2 for nt-xent")
-        if isinstance(self.adversary, FreeAdversary):
+        match self.adversary:
+            case FreeAdversary(replays=passes):
+                _require(passes >= 1, "adversary.replays", passes, "at least 1")
+            case PgdAdversary(steps=passes):
+                _require(passes >= 1, "adversary.steps", passes, "at least 1")
+        if not isinstance(self.adversary, NoAdversary):
             parse_epsilon(self.adversary.eps)
-            replays = self.adversary.replays
-            _require(replays >= 1, "adversary.replays", replays, "at least 1")
             _require(self.adversary.step > 0, "adversary.step", self.adversary.step, "over 0")
 
     @property
     def replays(self) -> int:
         """Weight updates a batch."""
         return self.adversary.replays if isinstance(self.adversary, FreeAdversary) else 1
+
+    @property
+    def threat_model(self) -> dict[str, str]:
+        """What the encoder is trained to withstand, as a release states it; {} for standard."""
+        if isinstance(self.adversary, NoAdversary):
+            return {}
+        return {"norm": "linf", "eps": self.adversary.eps}
 
     def to_json(self) -> dict[str, Any]:
         return asdict(self)
@@ -157,7 +178,7 @@ def list_recipes() -> list[str]:
     return sorted(f.name.removesuffix(".toml") for f in folder.iterdir() if f.name.endswith(".toml"))
 
 
-def load_recipe(name: str, settings: list[str] | None = None) -> Recipe:
+def load_recipe(name: str, settings: Sequence[str] = ()) -> Recipe:
     """A recipe of the package by name, or a TOML file by path, with keys set anew.
 
     Args:
@@ -181,7 +202,7 @@ def load_recipe(name: str, settings: list[str] | None = None) -> Recipe:
         values = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         raise UsageError(f"recipe {name!r} is not TOML: {error}") from error
-    for setting in settings or []:
+    for setting in settings:
         _set(values, setting)
     return recipe_from_json(values)
 
@@ -243,6 +264,8 @@ def _convert(hint: Any, value: Any, key: str) -> Any:
         return _build(hint, value, f"{key}.")
     if hint is float and isinstance(value, int) and not isinstance(value, bool):
         return float(value)
+    if hint is str and isinstance(value, int | float) and not isinstance(value, bool):
+        return str(value)  # eps = 0.03
     if hint in (int, float, str) and type(value) is hint:
         return value
     parts = get_args(hint)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass, field, fields
 from typing import Any, Literal, TypeVar
 
-from cfamc_zoo.errors import ReleaseError, UnknownNameError
+from cfamc_zoo.errors import ReleaseError, UnknownNameError, UsageError
 
 FORMAT_VERSION = 1
 
@@ -37,7 +37,9 @@ def from_mapping(cls: type[T], values: dict[str, Any], where: str) -> T:
     try:
         return cls(**values)
     except TypeError as error:
-        raise ReleaseError(f"{where} is incomplete: {error}") from error
+        raise ReleaseError(f"{where} is incomplete: {error}; export or pull it again") from error
+    except UsageError as error:
+        raise ReleaseError(f"{where}: {error}") from error
 
 
 @dataclass(frozen=True)
@@ -58,7 +60,7 @@ class Architecture:
         for name in ("width", "representation", "projection"):
             value = getattr(self, name)
             if not isinstance(value, int) or not 1 <= value <= 65536:
-                raise ReleaseError(f"{name} is {value!r}; it must be a whole number in 1..65536")
+                raise UsageError(f"{name} is {value!r}; it must be a whole number in 1..65536")
 
     @property
     def features(self) -> int:
@@ -89,8 +91,19 @@ class Preprocess:
     std: tuple[float, float, float] = (1.0, 1.0, 1.0)
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "mean", tuple(self.mean))
-        object.__setattr__(self, "std", tuple(self.std))
+        if type(self.size) is not int or not 1 <= self.size <= 4096:
+            raise UsageError(f"size is {self.size!r}; it must be a whole number in 1..4096")
+        if self.resize != "shorter-side":
+            raise UnknownNameError("resize", str(self.resize), ["shorter-side"])
+        if self.interpolation != "bicubic":
+            raise UnknownNameError("interpolation", str(self.interpolation), ["bicubic"])
+        for name in ("mean", "std"):
+            values = tuple(getattr(self, name))
+            if len(values) != 3 or not all(isinstance(v, int | float) for v in values):
+                raise UsageError(f"{name} is {values!r}; it must be three numbers")
+            object.__setattr__(self, name, values)
+        if 0 in self.std:
+            raise UsageError(f"std is {self.std!r}; it must not be zero")
 
 
 @dataclass(frozen=True)

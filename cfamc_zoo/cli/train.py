@@ -1,0 +1,168 @@
+"""`cfamc-zoo train`."""
+
+from __future__ import annotations
+
+import signal
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from cfamc_zoo.cli import output
+from cfamc_zoo.errors import OutputExistsError, UsageError
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from cfamc_zoo.training.loop import Result
+    from cfamc_zoo.training.recipe import Recipe
+
+
+def train(
+    recipe: Annotated[str, typer.Argument(help="A recipe's name, or a TOML file.")],
+    data: Annotated[str | None, typer.Option(help="Train on these images instead.")] = None,
+    run: Annotated[Path | None, typer.Option("-o", "--output", help="Folder of the run.")] = None,
+    settings: Annotated[
+        list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Set a recipe key.")
+    ] = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on from the checkpoint.")] = False,
+    max_minutes: Annotated[
+        float | None, typer.Option(help="Stop after so long, with a checkpoint.")
+    ] = None,
+    device: Annotated[str | None, typer.Option(help="cpu, cuda, cuda:1, ...")] = None,
+    json: Annotated[bool, typer.Option("--json", help="One JSON object to stdout.")] = False,
+) -> None:
+    """Pretrain an encoder from a recipe."""
+    from cfamc_zoo.training.recipe import load_recipe
+
+    chosen = load_recipe(recipe, [*(settings or []), *([f'data="{data}"'] if data else [])])
+    if max_minutes is not None and max_minutes <= 0:
+        raise UsageError(f"--max-minutes is {max_minutes:g}; it must be over 0")
+    run = run or Path("runs") / chosen.name
+    _open_run(run, chosen, resume)
+    images = _images(chosen.data)
+
+    from cfamc_zoo.training.allocator import keep_freed_memory
+    from cfamc_zoo.training.loop import METRICS, train
+    from cfamc_zoo.zoo.device import find_device
+
+    keep_freed_memory()
+    where = find_device(device)
+    deadline = time.monotonic() + (max_minutes or float("inf")) * 60
+    with _interruptible() as interrupted, output.training_progress(chosen.name) as report:
+        result = train(
+            chosen,
+            images,
+            run,
+            device=where,
+            report=report,
+            stop=lambda: interrupted() or time.monotonic() > deadline,
+        )
+    if not result.finished:
+        output.note(f"stopped at batch {result.step}; go on with --resume")
+        if interrupted():
+            raise KeyboardInterrupt
+    folder = _save(chosen, result, run, str(where)) if result.finished else None
+    summary = {
+        "run": str(run),
+        "finished": result.finished,
+        "steps": result.step,
+        "seconds": round(result.seconds, 1),
+        "metrics": str(run / METRICS),
+        "release": str(folder) if folder else None,
+    }
+    if json:
+        output.json_result(summary)
+    else:
+        output.result(str(folder or run))
+
+
+def _open_run(run: Path, recipe: Recipe, resume: bool) -> None:
+    """Makes the folder of a new run, or checks that an old one is of the same recipe."""
+    from cfamc_zoo.training.checkpoint import FILE, read_recipe
+
+    there = (run / FILE).exists()
+    if there and not resume:
+        raise OutputExistsError(
+            f"{str(run)!r} already holds a run; go on with --resume, or choose another -o"
+        )
+    if resume and not there:
+        raise UsageError(f"{str(run)!r} holds no checkpoint; start without --resume")
+    if there:
+        old, new = read_recipe(run).to_json(), recipe.to_json()
+        # These change when a run reports or stops, not what it computes.
+        differing = [
+            key
+            for key in new
+            if old.get(key) != new[key]
+            and key not in ("max_steps", "checkpoint_steps", "log_steps", "title", "source")
+        ]
+        if differing:
+            raise UsageError(
+                f"{str(run)!r} was started with another {', '.join(differing)}; resume with the "
+                "same recipe and settings, or start a new run"
+            )
+    from cfamc_zoo.atomic import storage_errors
+
+    with storage_errors(run):
+        run.mkdir(parents=True, exist_ok=True)
+
+
+def _images(data: str) -> np.ndarray:
+    """The training images; a bundled sample has test images only, which will do for a trial."""
+    from cfamc_zoo.datasets import SAMPLES, load_dataset
+
+    if data in SAMPLES:
+        output.note(f"{data} holds test images: fine for trying things out, not for results")
+        return load_dataset(data, "test").images
+    return load_dataset(data, "train").images
+
+
+def _save(recipe: Recipe, result: Result, run: Path, device: str) -> Path:
+    """The trained encoder as a release folder inside the run."""
+    import torch
+
+    from cfamc_zoo import __version__
+    from cfamc_zoo.zoo.spec import FORMAT_VERSION, Preprocess, ReleaseConfig
+    from cfamc_zoo.zoo.weights import save_release
+
+    config = ReleaseConfig(
+        format_version=FORMAT_VERSION,
+        name=run.name,
+        architecture=recipe.encoder,
+        preprocess=Preprocess(),
+        threat_model=recipe.threat_model,
+        recipe=recipe.to_json(),
+        provenance={
+            "cfamc-zoo": __version__,
+            "torch": torch.__version__,
+            "device": device,
+            "data": recipe.data,
+            "steps": result.step,
+            "seconds": round(result.seconds, 1),
+        },
+        licence="Apache-2.0",
+    )
+    return save_release(run / "release", result.encoder.eval(), config).folder
+
+
+@contextmanager
+def _interruptible() -> Iterator[Callable[[], bool]]:
+    """Says whether Ctrl-C or a termination request came; a second one ends the program at once."""
+    asked = False
+
+    def note_it(number: int, frame: object) -> None:
+        nonlocal asked
+        asked = True
+        signal.signal(number, previous[number])
+        output.note("finishing this batch and saving; once more to quit at once")
+
+    previous = {s: signal.signal(s, note_it) for s in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield lambda: asked
+    finally:
+        for number, handler in previous.items():
+            signal.signal(number, handler)

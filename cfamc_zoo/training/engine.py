@@ -1,0 +1,140 @@
+"""One batch of training: views, adversary, loss, step.
+
+B images a batch, V views an image; the crops of a batch are (V * B, 3, S, S), view by view.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from cfamc_zoo.training.adversary import ascend, replay
+from cfamc_zoo.training.crops import make_views
+from cfamc_zoo.training.lars import Lars
+from cfamc_zoo.training.loss import objective_loss
+from cfamc_zoo.training.recipe import (
+    FreeAdversary,
+    NoAdversary,
+    NtXent,
+    Optimizer,
+    PgdAdversary,
+    Recipe,
+)
+from cfamc_zoo.zoo.encoder import Encoder, build_projector
+from cfamc_zoo.zoo.device import fast_dtype
+from cfamc_zoo.zoo.threat import Linf, parse_epsilon
+
+
+class Engine:
+    """The parts of a run that change as it goes, and how one batch changes them.
+
+    What a batch does is a function of the weights, the perturbation and the batch's number
+    alone: images and crops are drawn from (seed, number), so a resumed run is the same run.
+
+    Args:
+        recipe: what to do.
+        images: (N, S, S, 3) uint8; the whole data set is put on the device.
+        device: where to train.
+    """
+
+    def __init__(self, recipe: Recipe, images: np.ndarray, device: torch.device):
+        self.recipe = recipe
+        self.data = torch.from_numpy(images).permute(0, 3, 1, 2).contiguous().to(device)
+        self.batches = len(images) // recipe.batch_size  # an epoch
+        self.steps = self.batches * recipe.epochs
+
+        torch.manual_seed(recipe.seed)
+        encoder = Encoder(recipe.encoder, projector=build_projector(recipe.encoder))
+        self.encoder = encoder.to(device=device, memory_format=torch.channels_last).train()
+        self.optimizer = Lars(
+            self.encoder.parameters(),
+            lr=recipe.optimizer.lr,
+            momentum=recipe.optimizer.momentum,
+            weight_decay=recipe.optimizer.weight_decay,
+            eta=recipe.optimizer.eta,
+        )
+        # SimCLR keeps the first of its two views clean; EMP perturbs all.
+        self.clean_views = 1 if isinstance(recipe.objective, NtXent) else 0
+        perturbed = (recipe.views.count - self.clean_views) * recipe.batch_size
+        # Free training's perturbation, kept from batch to batch and over epochs.
+        self.delta = torch.zeros(perturbed, *self.data.shape[1:], device=device)
+
+        precisions = {"float32": torch.float32, "bfloat16": torch.bfloat16}
+        self.precision = precisions.get(recipe.precision) or fast_dtype(device)
+        self.generator = torch.Generator(device)
+        self.updates = 0  # of the weights, since the start of the run
+        self.loss = torch.zeros((), device=device)  # of the last update
+        self.parts: dict[str, Tensor] = {}
+
+    def step(self, number: int) -> None:
+        """Trains on batch `number`, counted from the start of the run."""
+        self.updates = number * self.recipe.replays
+        self.generator.manual_seed(_seed(self.recipe.seed, number))
+        views = make_views(self._images(number), self.recipe.views, self.generator)
+        clean, attacked = views.tensor_split([self.clean_views * self.recipe.batch_size])
+
+        def update(crops: Tensor) -> None:
+            self._update(torch.cat((clean, crops)) if self.clean_views else crops)
+
+        match self.recipe.adversary:
+            case NoAdversary():
+                update(attacked)
+            case FreeAdversary(eps=eps, step=size, replays=replays):
+                threat = Linf(parse_epsilon(eps))
+                self.delta = replay(
+                    attacked, self.delta, threat, step=size, replays=replays, update=update
+                )
+            case PgdAdversary(eps=eps, step=size, steps=steps):
+                # SimCLR's attack drives a crop's copy away from the crop itself; EMP's drives
+                # the views apart as training draws them together.
+                origin = attacked if self.clean_views else attacked[:0]
+                delta = ascend(
+                    attacked,
+                    Linf(parse_epsilon(eps)),
+                    step=size,
+                    steps=steps,
+                    loss=lambda crops: self._objective(torch.cat((origin, crops)))[0],
+                )
+                update(attacked + delta)
+
+    def _images(self, number: int) -> Tensor:
+        """(B, 3, S, S) uint8: every image once an epoch, in an order of the epoch's own."""
+        epoch, batch = divmod(number, self.batches)
+        order = np.random.default_rng((self.recipe.seed, epoch)).permutation(len(self.data))
+        chosen = order[batch * self.recipe.batch_size :][: self.recipe.batch_size]
+        return self.data[torch.from_numpy(chosen).to(self.data.device)]
+
+    def _objective(self, crops: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+        crops = crops.contiguous(memory_format=torch.channels_last)
+        reduced = self.precision != torch.float32
+        with torch.autocast(crops.device.type, self.precision, enabled=reduced):
+            z = self.encoder(crops, "projection")
+        z = z.float().unflatten(0, (-1, self.recipe.batch_size))
+        return objective_loss(z, self.recipe.objective)
+
+    def _update(self, crops: Tensor) -> None:
+        """One forward and backward pass and one step of the weights."""
+        rate = learning_rate(self.recipe.optimizer, self.updates, self.steps, self.recipe.replays)
+        for group in self.optimizer.param_groups:
+            group["lr"] = rate
+        self.optimizer.zero_grad(set_to_none=True)
+        loss, self.parts = self._objective(crops)
+        loss.backward()
+        self.optimizer.step()
+        self.loss = loss.detach()
+        self.updates += 1
+
+
+def learning_rate(optimizer: Optimizer, update: int, steps: int, replays: int) -> float:
+    """Rate of one weight update, of `steps` batches with `replays` updates each."""
+    period = steps * replays if optimizer.schedule == "cosine" else steps
+    return optimizer.lr * 0.5 * (1 + math.cos(math.pi * update / period))
+
+
+def _seed(seed: int, number: int) -> int:
+    """One 63-bit seed from two numbers."""
+    state = np.random.SeedSequence((seed, number)).generate_state(1, np.uint64)[0]
+    return int(state >> np.uint64(1))
