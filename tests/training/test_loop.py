@@ -15,7 +15,7 @@ from cfamc_zoo.errors import StorageError, TrainingError, UsageError
 from cfamc_zoo.training import checkpoint
 from cfamc_zoo.training.engine import Engine, learning_rate
 from cfamc_zoo.training.loop import METRICS, train
-from cfamc_zoo.training.recipe import Optimizer
+from cfamc_zoo.training.recipe import Optimizer, list_recipes, load_recipe
 
 CPU = torch.device("cpu")
 
@@ -187,3 +187,19 @@ def test_one_cosine_and_the_published_one_that_restarts():
     rates = [learning_rate(published, u, steps, replays) for u in range(301)]
     assert rates[100] == pytest.approx(0) and rates[200] == pytest.approx(1)
     assert rates[300] == pytest.approx(0)
+
+
+SMALL = [
+    "encoder.width=2",
+    "encoder.representation=16",
+    "encoder.projection=8",
+    "batch_size=8",
+    "max_steps=2",
+]
+
+
+@pytest.mark.parametrize("name", list_recipes())
+def test_every_recipe_trains(name, images, tmp_path):
+    result = run(load_recipe(name, SMALL), images, tmp_path / "run")
+    assert result.finished and result.step == 2
+    assert all(v.isfinite().all() for v in weights(result).values())

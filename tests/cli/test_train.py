@@ -1,0 +1,102 @@
+"""`cfamc-zoo train` as a user calls it."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+TINY = [
+    "cf-amc-ssl-thin",
+    "--data=cifar10-sample",
+    "--set=encoder.width=2",
+    "--set=encoder.representation=16",
+    "--set=encoder.projection=8",
+    "--set=batch_size=8",
+    "--set=views.count=3",
+    "--set=checkpoint_steps=2",
+    "--set=log_steps=1",
+]
+
+
+def command(*arguments):
+    return [sys.executable, "-m", "cfamc_zoo", "train", *arguments]
+
+
+def train(*arguments, code=0):
+    done = subprocess.run(command(*arguments), capture_output=True, text=True, timeout=120)
+    assert done.returncode == code, done.stderr
+    return done
+
+
+def steps(run):
+    return [json.loads(line)["step"] for line in (run / "metrics.jsonl").read_text().splitlines()]
+
+
+def test_a_run_leaves_a_release_that_loads_and_goes_on_where_it_stopped(tmp_path):
+    run = tmp_path / "run"
+    summary = json.loads(train(*TINY, "-o", run, "--set=max_steps=3", "--json").stdout)
+    assert summary["finished"] and summary["steps"] == 3
+
+    import cfamc_zoo
+
+    encoder = cfamc_zoo.load(summary["release"])
+    assert encoder.projector is not None
+    assert encoder.architecture.width == 2
+
+    again = train(*TINY, "-o", run, "--set=max_steps=3", code=2)
+    assert again.stderr.count("\n") == 1 and "--resume" in again.stderr
+    train(*TINY, "-o", run, "--set=max_steps=5", "--resume")
+    assert steps(run) == [1, 2, 3, 4, 5]
+
+
+def test_a_run_is_resumed_with_its_own_recipe_only(tmp_path):
+    train(*TINY, "-o", tmp_path, "--set=max_steps=1")
+    other = train(*TINY, "-o", tmp_path, "--set=seed=7", "--resume", code=2)
+    assert "was started with another seed" in other.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["cf-amc-sl"], "did you mean cf-amc-ssl"),
+        (["cf-amc-ssl", "--set", "epoch=1"], "did you mean epochs"),
+        (["cf-amc-ssl", "--data", "cifar11"], "did you mean cifar10"),
+        (["cf-amc-ssl", "--max-minutes", "0"], "must be over 0"),
+        (["cf-amc-ssl", "--resume", "-o", "nowhere"], "start without --resume"),
+        (["cf-amc-ssl", "--device", "gpu", "--data", "cifar10-sample"], "cpu, cuda"),
+        (["missing.toml"], "cannot be read"),
+    ],
+)
+def test_wrong_usage_is_one_line_and_exit_code_2(arguments, said, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join(sys.path))
+    done = train(*arguments, code=2)
+    assert said in done.stderr
+    assert done.stderr.count("\n") == (2 if "sample" in done.stderr else 1), done.stderr
+
+
+def test_an_output_folder_that_cannot_be_made(tmp_path):
+    (tmp_path / "file").write_text("")
+    done = train(*TINY, "-o", tmp_path / "file" / "run", code=1)
+    assert "cannot write" in done.stderr and done.stderr.count("\n") == 1
+
+
+def test_ctrl_c_saves_the_batch_it_is_at_and_exits_130(tmp_path):
+    run = tmp_path / "run"
+    arguments = [*TINY, "-o", str(run), "--set=epochs=50", "--set=checkpoint_steps=100000"]
+    process = subprocess.Popen(command(*arguments), stderr=subprocess.PIPE, text=True)
+    deadline = time.monotonic() + 60
+    while not ((run / "metrics.jsonl").exists() and steps(run)):
+        assert time.monotonic() < deadline and process.poll() is None
+        time.sleep(0.05)
+    process.send_signal(signal.SIGINT)
+    _, said = process.communicate(timeout=60)
+    assert process.returncode == 130, said
+    reached = steps(run)[-1]
+    assert f"stopped at batch {reached}; go on with --resume" in said
+    train(*arguments, f"--set=max_steps={reached + 2}", "--resume")
+    assert steps(run) == list(range(1, reached + 3))
