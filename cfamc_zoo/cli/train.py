@@ -42,25 +42,31 @@ def train(
     if max_minutes is not None and max_minutes <= 0:
         raise UsageError(f"--max-minutes is {max_minutes:g}; it must be over 0")
     run = run or Path("runs") / chosen.name
-    _open_run(run, chosen, resume)
-    images = _images(chosen.data)
 
+    from cfamc_zoo.training import distributed
     from cfamc_zoo.training.allocator import keep_freed_memory
     from cfamc_zoo.training.loop import METRICS, train
     from cfamc_zoo.zoo.device import find_device
 
     keep_freed_memory()
-    where = find_device(device)
     deadline = time.monotonic() + (max_minutes or float("inf")) * 60
-    with _interruptible() as interrupted, output.training_progress(chosen.name) as report:
+    with (
+        distributed.join(find_device(device)) as where,
+        _interruptible() as interrupted,
+        output.training_progress(chosen.name) as report,
+    ):
+        _open_run(run, chosen, resume)
         result = train(
             chosen,
-            images,
+            _images(chosen.data),
             run,
             device=where,
             report=report,
             stop=lambda: interrupted() or time.monotonic() > deadline,
         )
+        first = distributed.rank() == 0
+    if not first:
+        return
     if not result.finished:
         output.note(f"stopped at batch {result.step}; go on with --resume")
         if interrupted():

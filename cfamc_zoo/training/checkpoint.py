@@ -12,6 +12,7 @@ from safetensors.torch import load_file, save
 
 from cfamc_zoo.atomic import atomic_file
 from cfamc_zoo.errors import TrainingError
+from cfamc_zoo.training.distributed import rank
 from cfamc_zoo.training.engine import Engine
 from cfamc_zoo.training.recipe import Recipe, recipe_from_json
 
@@ -33,7 +34,7 @@ def save_checkpoint(run: Path, engine: Engine, progress: Progress) -> None:
         StorageError: it cannot be written; the last checkpoint is kept.
     """
     tensors = {f"encoder.{k}": v for k, v in engine.encoder.state_dict().items()}
-    tensors["delta"] = engine.delta
+    tensors["delta"] = engine.whole_delta()
     for name, parameter in engine.encoder.named_parameters():
         tensors[f"momentum.{name}"] = engine.optimizer.state[parameter]["momentum_buffer"]
     metadata = {
@@ -41,6 +42,8 @@ def save_checkpoint(run: Path, engine: Engine, progress: Progress) -> None:
         "step": str(progress.step),
         "seconds": repr(progress.seconds),
     }
+    if rank() > 0:
+        return
     with atomic_file(run / FILE) as path:
         path.write_bytes(save({k: v.contiguous() for k, v in tensors.items()}, metadata))
 
@@ -66,7 +69,7 @@ def load_checkpoint(run: Path, engine: Engine) -> Progress:
         engine.encoder.load_state_dict(
             {k.removeprefix("encoder."): v for k, v in tensors.items() if k.startswith("encoder.")}
         )
-        engine.delta.copy_(tensors["delta"])
+        engine.set_whole_delta(tensors["delta"])
         for name, parameter in engine.encoder.named_parameters():
             # Kept in the parameter's own memory format, or the fused step slows down.
             buffer = torch.empty_like(parameter).copy_(tensors[f"momentum.{name}"])

@@ -11,7 +11,7 @@ EMP-SSL (arXiv 2304.03977) and CF-AMC-SSL (arXiv 2501.03507).
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 import torch
 from torch import Generator, Tensor
@@ -102,17 +102,26 @@ def apply(images: Tensor, p: CropParameters) -> Tensor:
     return torch.where(p.solarize[:, None, None, None] & (x >= 0.5), 1 - x, x)
 
 
-def make_views(images: Tensor, views: Views, generator: Generator) -> Tensor:
-    """`views.count` crops of each image.
+def make_views(
+    images: Tensor, views: Views, generator: Generator, *, part: slice = slice(None)
+) -> Tensor:
+    """`views.count` crops of each image of a part of the batch.
 
     Args:
-        images: (B, 3, S, S) uint8, on the generator's device.
+        images: (B, 3, S, S) uint8, on the generator's device: the whole batch.
+        part: the images whose crops are wanted; the others' parameters are drawn all the same,
+            so that a crop does not depend on who makes it.
 
     Returns:
-        (V * B, 3, S, S) float32 in [0, 1], view by view: crop v of image b at v * B + b.
+        (V * b, 3, S, S) float32 in [0, 1], view by view: crop v of image i at v * b + i.
     """
-    crops = images.repeat(views.count, 1, 1, 1).float() / 255
-    return apply(crops, draw(views, len(crops), images.shape[-1], generator))
+    drawn = draw(views, views.count * len(images), images.shape[-1], generator)
+    mine = {
+        f.name: getattr(drawn, f.name).unflatten(0, (views.count, -1))[:, part].flatten(0, 1)
+        for f in fields(drawn)
+    }
+    crops = images[part].repeat(views.count, 1, 1, 1).float() / 255
+    return apply(crops, CropParameters(**mine))
 
 
 def resized_crop(

@@ -1,6 +1,7 @@
 """One batch of training: views, adversary, loss, step.
 
-B images a batch, V views an image; the crops of a batch are (V * B, 3, S, S), view by view.
+B images a batch, V views an image. Of P processes each holds b = B / P images; its crops are
+(V * b, 3, S, S), view by view.
 """
 
 from __future__ import annotations
@@ -9,10 +10,13 @@ import math
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
 
+from cfamc_zoo.errors import UsageError
 from cfamc_zoo.training.adversary import ascend, replay
 from cfamc_zoo.training.crops import make_views
+from cfamc_zoo.training.distributed import gather, rank, synchronize, world_size
 from cfamc_zoo.training.lars import Lars
 from cfamc_zoo.training.loss import objective_loss
 from cfamc_zoo.training.recipe import (
@@ -38,17 +42,36 @@ class Engine:
         recipe: what to do.
         images: (N, S, S, 3) uint8; the whole data set is put on the device.
         device: where to train.
+
+    Raises:
+        UsageError: fewer images than one batch, or one that does not divide among processes.
     """
 
     def __init__(self, recipe: Recipe, images: np.ndarray, device: torch.device):
+        if len(images) < recipe.batch_size:
+            raise UsageError(
+                f"{len(images)} images are fewer than one batch of {recipe.batch_size}; "
+                "give more images or --set batch_size=..."
+            )
+        if recipe.batch_size % world_size():
+            raise UsageError(
+                f"batch_size {recipe.batch_size} does not divide among {world_size()} processes; "
+                "--set batch_size to a multiple"
+            )
         self.recipe = recipe
+        share = recipe.batch_size // world_size()
+        self.part = slice(rank() * share, (rank() + 1) * share)  # of the batch, this process's
         self.data = torch.from_numpy(images).permute(0, 3, 1, 2).contiguous().to(device)
         self.batches = len(images) // recipe.batch_size  # an epoch
         self.steps = self.batches * recipe.epochs
 
         torch.manual_seed(recipe.seed)
         encoder = Encoder(recipe.encoder, projector=build_projector(recipe.encoder))
-        self.encoder = encoder.to(device=device, memory_format=torch.channels_last).train()
+        encoder = encoder.to(device=device, memory_format=torch.channels_last).train()
+        self.encoder = synchronize(encoder, device)
+        self.network = self.encoder
+        if world_size() > 1:  # sums the weights' gradients over processes
+            self.network = DistributedDataParallel(self.encoder, broadcast_buffers=False)
         self.optimizer = Lars(
             self.encoder.parameters(),
             lr=recipe.optimizer.lr,
@@ -58,7 +81,7 @@ class Engine:
         )
         # SimCLR keeps the first of its two views clean; EMP perturbs all.
         self.clean_views = 1 if isinstance(recipe.objective, NtXent) else 0
-        perturbed = (recipe.views.count - self.clean_views) * recipe.batch_size
+        perturbed = (recipe.views.count - self.clean_views) * share
         # Free training's perturbation, kept from batch to batch and over epochs.
         self.delta = torch.zeros(perturbed, *self.data.shape[1:], device=device)
 
@@ -73,8 +96,9 @@ class Engine:
         """Trains on batch `number`, counted from the start of the run."""
         self.updates = number * self.recipe.replays
         self.generator.manual_seed(_seed(self.recipe.seed, number))
-        views = make_views(self._images(number), self.recipe.views, self.generator)
-        clean, attacked = views.tensor_split([self.clean_views * self.recipe.batch_size])
+        images, views = self._images(number), self.recipe.views
+        crops = make_views(images, views, self.generator, part=self.part)
+        clean, attacked = crops.tensor_split([len(crops) * self.clean_views // views.count])
 
         def update(crops: Tensor) -> None:
             self._update(torch.cat((clean, crops)) if self.clean_views else crops)
@@ -96,9 +120,19 @@ class Engine:
                     Linf(parse_epsilon(eps)),
                     step=size,
                     steps=steps,
-                    loss=lambda crops: self._objective(torch.cat((origin, crops)))[0],
+                    loss=lambda x: self._objective(self.encoder, torch.cat((origin, x)))[0],
                 )
                 update(attacked + delta)
+
+    def whole_delta(self) -> Tensor:
+        """(V * B, 3, S, S): the perturbation of all processes, the same for any number of them."""
+        share = self.part.stop - self.part.start
+        return gather(self.delta.unflatten(0, (-1, share))).flatten(0, 1)
+
+    def set_whole_delta(self, delta: Tensor) -> None:
+        """The inverse of `whole_delta`."""
+        whole = delta.unflatten(0, (-1, self.recipe.batch_size))
+        self.delta.copy_(whole[:, self.part].flatten(0, 1))
 
     def _images(self, number: int) -> Tensor:
         """(B, 3, S, S) uint8: every image once an epoch, in an order of the epoch's own."""
@@ -107,12 +141,15 @@ class Engine:
         chosen = order[batch * self.recipe.batch_size :][: self.recipe.batch_size]
         return self.data[torch.from_numpy(chosen).to(self.data.device)]
 
-    def _objective(self, crops: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+    def _objective(
+        self, network: nn.Module, crops: Tensor
+    ) -> tuple[Tensor, dict[str, Tensor]]:
         crops = crops.contiguous(memory_format=torch.channels_last)
         reduced = self.precision != torch.float32
         with torch.autocast(crops.device.type, self.precision, enabled=reduced):
-            z = self.encoder(crops, "projection")
-        z = z.float().unflatten(0, (-1, self.recipe.batch_size))
+            z = network(crops, "projection")
+        share = self.part.stop - self.part.start
+        z = gather(z.float().unflatten(0, (-1, share)))  # (V, B, D)
         return objective_loss(z, self.recipe.objective)
 
     def _update(self, crops: Tensor) -> None:
@@ -121,7 +158,7 @@ class Engine:
         for group in self.optimizer.param_groups:
             group["lr"] = rate
         self.optimizer.zero_grad(set_to_none=True)
-        loss, self.parts = self._objective(crops)
+        loss, self.parts = self._objective(self.network, crops)
         loss.backward()
         self.optimizer.step()
         self.loss = loss.detach()

@@ -1,9 +1,13 @@
-"""A run from its start or its checkpoint to its end: batches, progress, checkpoints."""
+"""A run from its start or its checkpoint to its end: batches, progress, checkpoints.
+
+Under torchrun every process runs this; the first one writes.
+"""
 
 from __future__ import annotations
 
 import json
 import math
+import os
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
@@ -14,8 +18,9 @@ import numpy as np
 import torch
 
 from cfamc_zoo.atomic import storage_errors
-from cfamc_zoo.errors import TrainingError, UsageError
+from cfamc_zoo.errors import TrainingError
 from cfamc_zoo.training.checkpoint import FILE, Progress, load_checkpoint, save_checkpoint
+from cfamc_zoo.training.distributed import any_rank, rank
 from cfamc_zoo.training.engine import Engine
 from cfamc_zoo.training.faults import training_faults
 from cfamc_zoo.training.recipe import Recipe
@@ -69,16 +74,11 @@ def train(
         stop: asked after every batch; True ends the run there, with a checkpoint.
 
     Raises:
-        UsageError: fewer images than one batch.
+        UsageError: the images do not fill one batch, or it does not divide among processes.
         TrainingError: the loss is no longer finite, memory ran out or the device was lost; the
             last good checkpoint is kept.
         StorageError: the checkpoint cannot be written; the last one is kept.
     """
-    if len(images) < recipe.batch_size:
-        raise UsageError(
-            f"{len(images)} images are fewer than one batch of {recipe.batch_size}; "
-            "give more images or --set batch_size=..."
-        )
     with training_faults():
         engine = Engine(recipe, images, device)
         progress = Progress()
@@ -109,7 +109,7 @@ def _run(
         progress.step += 1
         now = time.monotonic()
         progress.seconds = before + now - started
-        stopped = stop()
+        stopped = any_rank(stop(), engine.delta.device)
         ends = stopped or progress.step == last
 
         if ends or progress.step % recipe.log_steps == 0:
@@ -126,10 +126,11 @@ def _run(
                 seconds=progress.seconds,
                 seconds_left=(last - progress.step) * pace,
             )
-            with storage_errors(run / METRICS):
-                metrics.write(json.dumps(asdict(line)) + "\n")
-                metrics.flush()
-            report(line)
+            if rank() == 0:
+                with storage_errors(run / METRICS):
+                    metrics.write(json.dumps(asdict(line)) + "\n")
+                    metrics.flush()
+                report(line)
         if ends or progress.step % recipe.checkpoint_steps == 0:
             _finite(engine.loss.item(), progress.step, run)  # never replaces a good one by a bad
             save_checkpoint(run, engine, progress)
@@ -147,6 +148,8 @@ def _finite(loss: float, step: int, run: Path) -> float:
 
 def _open_metrics(run: Path, step: int) -> TextIO:
     """metrics.jsonl for appending, without the lines after `step`: those will be run again."""
+    if rank() > 0:
+        return open(os.devnull, "w")
     path = run / METRICS
     with storage_errors(path):
         lines = path.read_text().splitlines(keepends=True) if path.exists() else []
