@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -166,7 +166,7 @@ def _interruptible() -> Iterator[Callable[[], bool]]:
         signal.signal(number, previous[number])
         output.note("finishing this batch and saving; once more to quit at once")
 
-    previous = {s: signal.signal(s, note_it) for s in (signal.SIGINT, signal.SIGTERM)}
+    previous: dict[int, Any] = {s: signal.signal(s, note_it) for s in (signal.SIGINT, signal.SIGTERM)}
     try:
         yield lambda: asked
     finally:

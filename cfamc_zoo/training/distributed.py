@@ -15,6 +15,8 @@ import torch
 from torch import Tensor, nn
 from torch import distributed as dist
 
+from cfamc_zoo.zoo.encoder import Encoder
+
 
 def rank() -> int:
     """Number of this process; 0 writes what is written."""
@@ -117,7 +119,7 @@ class SyncedBatchNorm(nn.modules.batchnorm._BatchNorm):
         return (x * scale.view(shape) + self.bias.view(shape)).to(input.dtype)
 
 
-def synchronize(encoder: nn.Module, device: torch.device) -> nn.Module:
+def synchronize(encoder: Encoder, device: torch.device) -> Encoder:
     """The encoder with its BatchNorms over all processes; unchanged where there is one."""
     if world_size() == 1:
         return encoder

@@ -27,8 +27,8 @@ from cfamc_zoo.training.recipe import (
     PgdAdversary,
     Recipe,
 )
-from cfamc_zoo.zoo.encoder import Encoder, build_projector
 from cfamc_zoo.zoo.device import fast_dtype
+from cfamc_zoo.zoo.encoder import Encoder, build_projector
 from cfamc_zoo.zoo.threat import Linf, parse_epsilon
 
 
@@ -67,9 +67,9 @@ class Engine:
 
         torch.manual_seed(recipe.seed)
         encoder = Encoder(recipe.encoder, projector=build_projector(recipe.encoder))
-        encoder = encoder.to(device=device, memory_format=torch.channels_last).train()
+        encoder = encoder.to(device).to(memory_format=torch.channels_last).train()
         self.encoder = synchronize(encoder, device)
-        self.network = self.encoder
+        self.network: nn.Module = self.encoder
         if world_size() > 1:  # sums the weights' gradients over processes
             self.network = DistributedDataParallel(self.encoder, broadcast_buffers=False)
         self.optimizer = Lars(
@@ -141,9 +141,7 @@ class Engine:
         chosen = order[batch * self.recipe.batch_size :][: self.recipe.batch_size]
         return self.data[torch.from_numpy(chosen).to(self.data.device)]
 
-    def _objective(
-        self, network: nn.Module, crops: Tensor
-    ) -> tuple[Tensor, dict[str, Tensor]]:
+    def _objective(self, network: nn.Module, crops: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
         crops = crops.contiguous(memory_format=torch.channels_last)
         reduced = self.precision != torch.float32
         with torch.autocast(crops.device.type, self.precision, enabled=reduced):

@@ -7,7 +7,7 @@ has the paper's value as its default, so a TOML file states what it is and where
 from __future__ import annotations
 
 import tomllib
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import MISSING, asdict, dataclass, field, fields, is_dataclass
 from importlib import resources
 from pathlib import Path
@@ -175,7 +175,9 @@ def _require(holds: bool, key: str, value: object, rule: str) -> None:
 def list_recipes() -> list[str]:
     """Names of the recipes in the package."""
     folder = resources.files(__package__) / "recipes"
-    return sorted(f.name.removesuffix(".toml") for f in folder.iterdir() if f.name.endswith(".toml"))
+    return sorted(
+        f.name.removesuffix(".toml") for f in folder.iterdir() if f.name.endswith(".toml")
+    )
 
 
 def load_recipe(name: str, settings: Sequence[str] = ()) -> Recipe:
@@ -251,7 +253,7 @@ def _build(cls: type, values: dict[str, Any], prefix: str) -> Any:
 
 
 def _convert(hint: Any, value: Any, key: str) -> Any:
-    variants = {v.kind: v for v in get_args(hint) if is_dataclass(v)}
+    variants: dict[str, type] = {v.kind: v for v in _dataclasses(get_args(hint))}
     if variants:  # objective and adversary: `kind` says which
         if not isinstance(value, dict) or "kind" not in value:
             raise UsageError(f"recipe key {key} is {value!r}; it must be a table with a kind")
@@ -284,6 +286,12 @@ def _convert(hint: Any, value: Any, key: str) -> Any:
 def _all_keys(cls: type, prefix: str) -> list[str]:
     keys = []
     for name, hint in get_type_hints(cls).items():
-        parts = [hint] if is_dataclass(hint) else [v for v in get_args(hint) if is_dataclass(v)]
-        keys += [k for part in parts for k in _all_keys(part, f"{prefix}{name}.")] or [prefix + name]
+        parts = _dataclasses([hint, *get_args(hint)])
+        keys += [k for part in parts for k in _all_keys(part, f"{prefix}{name}.")] or [
+            prefix + name
+        ]
     return sorted(set(keys))
+
+
+def _dataclasses(hints: Iterable[Any]) -> list[Any]:
+    return [hint for hint in hints if is_dataclass(hint)]

@@ -92,7 +92,9 @@ def open_release(folder: Path, *, config_sha256: str | None = None) -> Release:
         ReleaseError: not a release, or not the one that was asked for.
     """
     if not folder.is_dir():
-        raise UsageError(f"{str(folder)!r} is not a folder; give a model's name or a release folder")
+        raise UsageError(
+            f"{str(folder)!r} is not a folder; give a model's name or a release folder"
+        )
     content = _read_limited(folder / CONFIG, CONFIG_LIMIT)
     digest = hashlib.sha256(content).hexdigest()
     if config_sha256 is not None and digest != config_sha256:

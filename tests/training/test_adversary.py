@@ -47,14 +47,12 @@ def test_every_image_that_the_network_sees_is_an_image():
         perturbed.sum().backward()
 
     replay(x, left_behind, Linf(8 / 255), step=0.01, replays=2, update=update)
-    assert all(0 <= images.min() and images.max() <= 1 for images in seen)
+    assert all(images.min() >= 0 and images.max() <= 1 for images in seen)
 
 
 def test_ascend_reaches_the_corner_of_a_linear_loss_and_leaves_the_weights_gradients_alone():
     x = 0.25 + crops() / 2  # far enough from 0 and 1 not to be clipped there
     weight = torch.randn(3, 8, 8, generator=torch.Generator().manual_seed(1)).requires_grad_()
-    delta = ascend(
-        x, Linf(8 / 255), step=0.01, steps=5, loss=lambda z: (z * weight).sum()
-    )
+    delta = ascend(x, Linf(8 / 255), step=0.01, steps=5, loss=lambda z: (z * weight).sum())
     torch.testing.assert_close(delta, (8 / 255 * weight.sign()).detach().expand_as(x))
     assert weight.grad is None

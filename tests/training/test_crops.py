@@ -81,7 +81,9 @@ def test_blur_is_torchvisions(images, parameters):
 
 
 def test_solarize_and_grey_come_last_and_are_torchvisions(images):
-    views = Views(scale=(1, 1), ratio=(1, 1), flip_p=0, jitter_p=0, grey_p=1, blur_p=0, solarize_p=1)
+    views = Views(
+        scale=(1, 1), ratio=(1, 1), flip_p=0, jitter_p=0, grey_p=1, blur_p=0, solarize_p=1
+    )
     got = crops.apply(images, crops.draw(views, N, SIZE, torch.Generator().manual_seed(2)))
     expected = tv.solarize(tv.rgb_to_grayscale(images, 3), 0.5)
     torch.testing.assert_close(got, expected, atol=2e-6, rtol=0)

@@ -18,7 +18,8 @@ def unit(*shape):
 def test_coding_rate_is_the_logdet_of_the_large_matrix(b, d):
     z = unit(3, b, d)
     slow = sum(
-        0.5 * torch.logdet(torch.eye(d, dtype=z.dtype) + d / (b * 0.2) * view.T @ view) for view in z
+        0.5 * torch.logdet(torch.eye(d, dtype=z.dtype) + d / (b * 0.2) * view.T @ view)
+        for view in z
     )
     fast = coding_rate(z, 0.2)
     torch.testing.assert_close(fast, slow / 3)

@@ -1,0 +1,17 @@
+"""Options that several commands share."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+Model = Annotated[
+    str | None,
+    typer.Option("-m", "--model", help="A model's name or a release folder. [default: the best]"),
+]
+Device = Annotated[str | None, typer.Option(help="cpu, cuda, cuda:1, ... [default: the GPU]")]
+BatchSize = Annotated[int, typer.Option(min=1, help="Images at a time.")]
+Seed = Annotated[int, typer.Option(min=0, help="Of all randomness.")]
+Limit = Annotated[int | None, typer.Option(min=1, help="Use the first N images only.")]
+Json = Annotated[bool, typer.Option("--json", help="One JSON object to stdout.")]
