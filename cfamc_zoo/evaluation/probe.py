@@ -1,0 +1,147 @@
+"""A linear head on frozen features: multinomial logistic regression."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from cfamc_zoo.errors import DataError
+from cfamc_zoo.zoo.encoder import Encoder
+
+DECAYS = (1e-4, 1e-3, 1e-2, 1e-1)  # of the weights on standardized features
+HELD_OUT = 0.1  # part of the training images that chooses among them
+
+
+@dataclass(frozen=True)
+class Probe:
+    """A fitted head.
+
+    Attributes:
+        head: features to logits; standardization is folded into its weights.
+        decay: the weight decay that the held-out training images chose.
+        held_out: their accuracy, percent, by decay.
+        train: accuracy on the images it was fitted to, percent.
+    """
+
+    head: nn.Linear
+    decay: float
+    held_out: dict[float, float]
+    train: float
+
+
+@torch.no_grad()
+def extract(
+    encoder: Encoder,
+    images: np.ndarray,
+    feature: str,
+    *,
+    device: torch.device,
+    batch_size: int = 64,
+    advance: Callable[[int], None] = lambda n: None,
+) -> Tensor:
+    """Features of many images.
+
+    Args:
+        encoder: in evaluation mode, on `device`.
+        images: (N, S, S, 3) uint8.
+        feature: as `Encoder.forward` takes it.
+
+    Returns:
+        (N, D) float32 on the device.
+    """
+    network = encoder.to(memory_format=torch.channels_last)
+    features = torch.empty(len(images), encoder.architecture.dimension(feature), device=device)
+    for first in range(0, len(images), batch_size):
+        batch = torch.from_numpy(images[first : first + batch_size]).to(device)
+        x = batch.permute(0, 3, 1, 2).float() / 255  # channels-last already
+        features[first : first + len(x)] = network(x, feature)
+        advance(len(x))
+    return features
+
+
+def fit_probe(
+    features: Tensor, labels: Tensor, classes: int, *, seed: int = 0, decays: tuple[float, ...] = DECAYS
+) -> Probe:
+    """Chooses the weight decay on held-out training images, then fits all of them.
+
+    Args:
+        features: (N, D) float32.
+        labels: (N,) int64 in 0..classes-1.
+        classes: number of classes.
+        seed: of the split.
+        decays: candidates; the objective is the mean cross entropy + decay / 2 |W|^2, on
+            standardized features, the bias not decayed.
+
+    Raises:
+        DataError: fewer than two images, or a label out of range.
+    """
+    if len(features) < 2:
+        raise DataError(f"a probe needs at least 2 training images, got {len(features)}")
+    if labels.min() < 0 or labels.max() >= classes:
+        raise DataError(f"labels are in {int(labels.min())}..{int(labels.max())}, not 0..{classes - 1}")
+    order = torch.randperm(len(features), generator=torch.Generator().manual_seed(seed))
+    order = order.to(features.device)
+    held, kept = order.tensor_split([max(1, int(HELD_OUT * len(order)))])
+    mean, scale = features.mean(0), features.std(0) + 1e-6
+
+    held_out: dict[float, float] = {}
+    start = None
+    x, y = (features[kept] - mean) / scale, labels[kept]
+    held_x = (features[held] - mean) / scale
+    for decay in sorted(decays, reverse=True):  # strong first: each starts from the last
+        start = logistic_regression(x, y, classes, decay, start)
+        logits = held_x @ start[:, :-1].T + start[:, -1]
+        held_out[decay] = 100 * (logits.argmax(1) == labels[held]).float().mean().item()
+    best = max(held_out, key=lambda decay: (held_out[decay], decay))  # ties: the stronger
+
+    x = (features - mean) / scale
+    weights = logistic_regression(x, labels, classes, best, start)
+    train = 100 * ((x @ weights[:, :-1].T + weights[:, -1]).argmax(1) == labels).float().mean()
+    head = nn.Linear(features.shape[1], classes)
+    with torch.no_grad():
+        matrix = weights[:, :-1] / scale
+        head.weight.copy_(matrix)
+        head.bias.copy_(weights[:, -1] - matrix @ mean)
+    return Probe(head.eval().requires_grad_(False), best, held_out, train.item())
+
+
+def logistic_regression(
+    x: Tensor, y: Tensor, classes: int, decay: float, start: Tensor | None = None
+) -> Tensor:
+    """Minimizes mean cross entropy + decay / 2 |W|^2 by L-BFGS.
+
+    Args:
+        x: (N, D) standardized features.
+        y: (N,) int64.
+        start: (classes, D + 1) weights to start from, else zeros.
+
+    Returns:
+        (classes, D + 1): weights and, last, the bias.
+    """
+    weights = torch.zeros(classes, x.shape[1] + 1, dtype=x.dtype, device=x.device)
+    if start is not None:
+        weights.copy_(start)
+    weights.requires_grad_()
+    optimizer = torch.optim.LBFGS(
+        [weights],
+        max_iter=150,
+        tolerance_grad=1e-5,
+        tolerance_change=1e-9,
+        history_size=20,
+        line_search_fn="strong_wolfe",
+    )
+
+    def closure() -> Tensor:
+        optimizer.zero_grad()
+        matrix, bias = weights[:, :-1], weights[:, -1]
+        loss = F.cross_entropy(x @ matrix.T + bias, y) + decay / 2 * matrix.square().sum()
+        loss.backward()
+        return loss
+
+    optimizer.step(closure)  # type: ignore[no-untyped-call]
+    return weights.detach()

@@ -1,0 +1,147 @@
+"""The attacked model: exact in float32 for every verdict, a fast copy for the search.
+
+An attack may look for its perturbation on any network it likes; what counts is whether the
+model itself, in float32, falls for it. So the search runs on a copy with BatchNorm folded into
+the convolutions, channels-last, in bfloat16 where the device is fast at that.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+from torch import Tensor, nn
+from torch.nn.utils.fusion import fuse_conv_bn_eval, fuse_linear_bn_eval
+
+from cfamc_zoo.errors import DataError, ModelError
+from cfamc_zoo.zoo.device import fast_dtype
+
+Norm = nn.BatchNorm1d | nn.BatchNorm2d
+
+
+class Target:
+    """A classifier under attack. Use as made by `attacked`.
+
+    Args:
+        model: (N, 3, S, S) in [0, 1] to (N, classes) logits; in evaluation mode.
+        example: a few images, to try the copy on.
+        classes: how many logits there must be.
+    """
+
+    def __init__(self, model: nn.Module, example: Tensor, classes: int):
+        self.model, self.classes = model, classes
+        exact = self.logits(example)
+        self.search = _search_copy(model, example, exact)
+        self.search_dtype = fast_dtype(example.device)
+
+    @torch.no_grad()
+    def logits(self, images: Tensor) -> Tensor:
+        """(N, classes) float32, from the model itself.
+
+        Raises:
+            ModelError: it raises, or returns something else than finite logits of that shape.
+        """
+        return self._checked(self.model, images).float()
+
+    def predictions(self, images: Tensor) -> Tensor:
+        """(N,) int64: the verdicts."""
+        return self.logits(images).argmax(1)
+
+    def search_logits(self, images: Tensor) -> Tensor:
+        """(N, classes) float32, from the fast copy; differentiable with respect to the images."""
+        with torch.autocast(
+            images.device.type, self.search_dtype, enabled=self.search_dtype != torch.float32
+        ):
+            logits = self._checked(
+                self.search, images.contiguous(memory_format=torch.channels_last)
+            )
+        return logits.float()
+
+    def _checked(self, model: nn.Module, images: Tensor) -> Tensor:
+        try:
+            logits = model(images)
+        except torch.OutOfMemoryError as error:
+            raise ModelError(
+                f"out of memory with {len(images)} images; give a smaller --batch-size"
+            ) from error
+        except Exception as error:  # the model is anybody's code
+            raise ModelError(
+                f"the model failed on images of shape {tuple(images.shape)}: "
+                f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}; "
+                "it must take (N, 3, S, S) in [0, 1]"
+            ) from error
+        if not isinstance(logits, Tensor) or logits.shape != (len(images), self.classes):
+            shape = tuple(logits.shape) if isinstance(logits, Tensor) else type(logits).__name__
+            raise ModelError(
+                f"the model returned {shape} for {len(images)} images; it must return logits of "
+                f"shape ({len(images)}, {self.classes})"
+            )
+        if not torch.isfinite(logits.detach()).all():
+            raise ModelError(
+                "the model returned logits that are not finite; no verdict can rest on them"
+            )
+        return logits
+
+
+@contextmanager
+def attacked(model: nn.Module, images: Tensor, labels: Tensor, classes: int) -> Iterator[Target]:
+    """The model as a target: in evaluation mode and without weight gradients for the time.
+
+    Raises:
+        DataError: images outside [0, 1] or labels outside 0..classes-1.
+    """
+    if not len(images):
+        raise DataError("there are no images to attack; give at least one")
+    low, high = images.min().item(), images.max().item()
+    if not (low >= 0 and high <= 1):
+        raise DataError(f"images are in [{low:g}, {high:g}]; they must be in [0, 1]")
+    if labels.min() < 0 or labels.max() >= classes:
+        raise DataError(
+            f"labels are in {int(labels.min())}..{int(labels.max())}; the model knows "
+            f"0..{classes - 1}"
+        )
+    modes = {module: module.training for module in model.modules()}
+    gradients = {p: p.requires_grad for p in model.parameters()}
+    model.eval().requires_grad_(False)
+    try:
+        yield Target(model, images[:8], classes)
+    finally:
+        for module, mode in modes.items():
+            module.training = mode
+        for parameter, wanted in gradients.items():
+            parameter.requires_grad_(wanted)
+
+
+@torch.no_grad()
+def _search_copy(model: nn.Module, example: Tensor, exact: Tensor) -> nn.Module:
+    """A folded, channels-last copy, or a plain one where folding would change the function."""
+    try:
+        folded = _fold(copy.deepcopy(model))
+        close = torch.allclose(folded(example).float(), exact, rtol=1e-3, atol=1e-3)
+        chosen = folded if close else copy.deepcopy(model)
+    except Exception:  # a model that cannot be copied or folded is attacked as it is
+        return model
+    return chosen.to(memory_format=torch.channels_last)
+
+
+def _fold(model: nn.Module) -> nn.Module:
+    """Folds each BatchNorm that by name or order follows a convolution or linear layer."""
+    for module in list(model.modules()):
+        children = dict(module.named_children())
+        if isinstance(module, nn.Sequential):
+            names = list(children)
+            pairs = list(zip(names, names[1:], strict=False))
+        else:  # conv1 and bn1, as in torchvision's blocks
+            pairs = [(n, n.replace("conv", "bn")) for n in children if n.startswith("conv")]
+        for first, second in pairs:
+            layer, norm = children[first], children.get(second)
+            if isinstance(layer, nn.Conv2d) and isinstance(norm, nn.BatchNorm2d):
+                setattr(module, first, fuse_conv_bn_eval(layer, norm))
+            elif isinstance(layer, nn.Linear) and isinstance(norm, nn.BatchNorm1d):
+                setattr(module, first, fuse_linear_bn_eval(layer, norm))
+            else:
+                continue
+            setattr(module, second, nn.Identity())
+    return model

@@ -1,0 +1,67 @@
+"""Releases that tests use: tiny, with BatchNorm statistics that are not the initial ones."""
+
+import pytest
+import torch
+from torch import nn
+
+from cfamc_zoo.datasets import load_dataset
+from cfamc_zoo.export.release import export_release
+from cfamc_zoo.zoo.classifier import Classifier, probe_bytes
+from cfamc_zoo.zoo.encoder import Encoder, build_projector
+from cfamc_zoo.zoo.spec import Architecture, Preprocess, ReleaseConfig
+from cfamc_zoo.zoo.weights import PROBE
+
+
+def randomize_batchnorm(module):
+    """Statistics and scales as after training: with the initial ones, folding errors hide."""
+    for child in module.modules():
+        if isinstance(child, nn.BatchNorm1d | nn.BatchNorm2d):
+            nn.init.uniform_(child.weight, 0.5, 1.5)
+            nn.init.uniform_(child.bias, -0.5, 0.5)
+            nn.init.uniform_(child.running_mean, -0.5, 0.5)
+            nn.init.uniform_(child.running_var, 0.5, 2.0)
+
+
+def make_encoder(width=4):
+    torch.manual_seed(0)
+    architecture = Architecture(width=width, representation=32, projection=16)
+    encoder = Encoder(architecture, projector=build_projector(architecture))
+    randomize_batchnorm(encoder)
+    return encoder.eval().requires_grad_(False)
+
+
+def make_config(encoder, name="tiny"):
+    return ReleaseConfig(
+        format_version=1,
+        name=name,
+        architecture=encoder.architecture,
+        preprocess=Preprocess(),
+        threat_model={"norm": "linf", "eps": "8/255"},
+        recipe={"name": "tiny", "data": "cifar10"},
+        provenance={},
+        licence="Apache-2.0",
+    )
+
+
+@pytest.fixture(scope="session")
+def sample():
+    return load_dataset("cifar10-sample")
+
+
+@pytest.fixture(scope="session")
+def tiny_release(tmp_path_factory, sample):
+    """A whole release folder; do not write into it."""
+    encoder = make_encoder()
+    head = nn.Linear(32, 10)
+    classifier = Classifier(
+        encoder, head, feature="representation", classes=sample.classes, data="cifar10"
+    )
+    folder = tmp_path_factory.mktemp("releases") / "tiny"
+    export_release(
+        encoder,
+        make_config(encoder),
+        folder,
+        images=sample.images[:8],
+        others={PROBE: probe_bytes(classifier)},
+    )
+    return folder
