@@ -1,0 +1,70 @@
+"""Features of a batch: ONNX Runtime without torch, or torch. The same vectors from both."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+
+from cfamc_zoo.errors import UnknownNameError, UsageError
+from cfamc_zoo.zoo.spec import FEATURES
+from cfamc_zoo.zoo.weights import PROJECTOR, Release, load_encoder
+
+Backend = Callable[[np.ndarray], np.ndarray]  # (N, 3, S, S) float32 in [0, 1] to (N, D) float32
+BACKENDS = ("onnx", "torch")
+
+
+def open_backend(
+    release: Release,
+    *,
+    feature: str,
+    backend: str = "onnx",
+    device: str | None = None,
+    threads: int | None = None,
+) -> Backend:
+    """Opens a release for inference.
+
+    Args:
+        feature: "backbone", "representation" or, with torch, "projection".
+        backend: "onnx" or "torch".
+        device: "cpu", "cuda", ...; None is the CPU for ONNX Runtime, the GPU if any for torch.
+        threads: CPU threads; None is one a core.
+
+    Raises:
+        UnknownNameError: no such feature or back end.
+        UsageError: what was asked for is not in the release or not on this machine.
+        ReleaseError: the release's files are not what its config pins.
+    """
+    if feature not in FEATURES:
+        raise UnknownNameError("feature", feature, FEATURES)
+    if backend not in BACKENDS:
+        raise UnknownNameError("backend", backend, BACKENDS)
+    if feature == "projection" and not release.has(PROJECTOR):
+        raise UsageError(
+            f"release {release.config.name!r} has no projector, so no projection; use the "
+            "backbone or the representation"
+        )
+    if backend == "onnx":
+        from cfamc_zoo.zoo.onnx_session import open_session
+
+        return open_session(release, feature, device=device or "cpu", threads=threads)
+    return _torch(release, feature, device, threads)
+
+
+def _torch(release: Release, feature: str, device: str | None, threads: int | None) -> Backend:
+    import torch
+
+    from cfamc_zoo.zoo.device import find_device
+
+    where = find_device(device)
+    if threads:
+        torch.set_num_threads(threads)
+    encoder = load_encoder(release).to(where).to(memory_format=torch.channels_last)
+
+    def embed(images: np.ndarray) -> np.ndarray:
+        with torch.inference_mode():
+            x = torch.from_numpy(images).to(where, memory_format=torch.channels_last)
+            features: np.ndarray = encoder(x, feature).cpu().numpy()
+        return features
+
+    return embed

@@ -1,0 +1,113 @@
+"""A job's finished parts, kept beside its output until that is whole.
+
+Parts are Parquet files of a fixed number of inputs each, written atomically, in a hidden folder
+that names the output. A folder of another job (other inputs, model or settings) is discarded.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from cfamc_zoo.atomic import atomic_file, storage_errors
+from cfamc_zoo.embedding.pipeline import Unreadable
+
+PART = 2048  # inputs
+
+
+class Partial:
+    """The parts of one job.
+
+    Args:
+        output: the file that the job will write.
+        paths: its inputs; also their sizes and times are part of what makes a job the same.
+        settings: everything else that its vectors depend on.
+        dimension: of the vectors.
+
+    Attributes:
+        done: inputs that finished parts cover.
+        discarded: whether there were parts of another job, now gone.
+
+    Raises:
+        StorageError: the folder cannot be made.
+    """
+
+    def __init__(
+        self, output: Path, paths: Sequence[Path], settings: dict[str, Any], dimension: int
+    ):
+        self.folder = output.with_name(f".{output.name}.partial")
+        self.total = len(paths)
+        self.schema = pa.schema(
+            [("path", pa.string()), ("embedding", pa.list_(pa.float32(), dimension))]
+        )
+        job = _digest(paths, settings)
+        self.discarded = False
+        with storage_errors(output):
+            marker = self.folder / "job"
+            if self.folder.exists() and (not marker.exists() or marker.read_text() != job):
+                self.discarded = any(self.folder.glob("*.parquet"))
+                shutil.rmtree(self.folder)
+            self.folder.mkdir(exist_ok=True)
+            if not marker.exists():
+                with atomic_file(marker) as path:
+                    path.write_text(job)
+        self.parts = 0
+        while self._part(self.parts).exists():
+            self.parts += 1
+        self.done = min(self.parts * PART, self.total)
+
+    def add(self, paths: list[Path], vectors: np.ndarray, unreadable: list[Unreadable]) -> None:
+        """Keeps the next part: once this returns, a kill does not lose it."""
+        names = pa.array([printable(path) for path in paths], pa.string())
+        flat = pa.array(np.ascontiguousarray(vectors, np.float32).reshape(-1))
+        column = pa.FixedSizeListArray.from_arrays(flat, type=self.schema.field(1).type)
+        table = pa.table([names, column], schema=self.schema)
+        bad = json.dumps([[printable(u.path), u.reason] for u in unreadable])
+        with atomic_file(self._part(self.parts)) as path:
+            pq.write_table(table.replace_schema_metadata({"unreadable": bad}), path)
+        self.parts += 1
+
+    def tables(self) -> Iterator[pa.Table]:
+        """The parts in order, one at a time."""
+        for i in range(self.parts):
+            yield pq.read_table(self._part(i)).replace_schema_metadata(None)
+
+    def unreadable(self) -> list[tuple[str, str]]:
+        """Path and reason of every input that could not be read."""
+        result = []
+        for i in range(self.parts):
+            metadata = pq.read_schema(self._part(i)).metadata
+            result += [(path, reason) for path, reason in json.loads(metadata[b"unreadable"])]
+        return result
+
+    def remove(self) -> None:
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+    def _part(self, i: int) -> Path:
+        return self.folder / f"{i:06}.parquet"
+
+
+def printable(path: Path) -> str:
+    """The path as valid Unicode: bytes that are none are shown as \\xNN."""
+    return os.fsencode(path).decode("utf-8", "backslashreplace")
+
+
+def _digest(paths: Sequence[Path], settings: dict[str, Any]) -> str:
+    digest = hashlib.sha256(json.dumps(settings, sort_keys=True).encode())
+    for path in paths:
+        try:
+            status = path.stat()
+            digest.update(f"{status.st_size} {status.st_mtime_ns} ".encode())
+        except OSError:
+            digest.update(b"missing ")
+        digest.update(os.fsencode(path) + b"\0")
+    return digest.hexdigest()
