@@ -35,7 +35,7 @@ COMMANDS: dict[str, tuple[str, Callable[..., None]]] = {
 }
 
 # What typer raises for wrong usage; it exports the subclass but not the base.
-WrongUsage = typer.BadParameter.__mro__[2]
+WrongUsage: type[Exception] = typer.BadParameter.__mro__[2]  # type: ignore[assignment]
 
 app = typer.Typer(
     name="cfamc-zoo",

@@ -18,9 +18,7 @@ def data_of(release: Release, name: str | None) -> LabelledImages:
     if name is None:
         name = f"{release.config.recipe.get('data', '')}".removesuffix("-sample") + "-sample"
         if name not in SAMPLES:
-            raise UsageError(
-                f"model {release.config.name!r} has no bundled sample; give --data"
-            )
+            raise UsageError(f"model {release.config.name!r} has no bundled sample; give --data")
     return load_dataset(name, "test")
 
 

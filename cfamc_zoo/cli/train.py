@@ -166,7 +166,9 @@ def _interruptible() -> Iterator[Callable[[], bool]]:
         signal.signal(number, previous[number])
         output.note("finishing this batch and saving; once more to quit at once")
 
-    previous: dict[int, Any] = {s: signal.signal(s, note_it) for s in (signal.SIGINT, signal.SIGTERM)}
+    previous: dict[int, Any] = {
+        s: signal.signal(s, note_it) for s in (signal.SIGINT, signal.SIGTERM)
+    }
     try:
         yield lambda: asked
     finally:

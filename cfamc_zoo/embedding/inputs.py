@@ -10,7 +10,10 @@ from pathlib import Path
 from cfamc_zoo.errors import DataError, UsageError
 
 SUFFIXES = frozenset(
-    ".avif .bmp .gif .jpe .jpeg .jpg .pbm .pgm .png .pnm .ppm .tga .tif .tiff .webp".split()
+    (
+        *(".avif", ".bmp", ".gif", ".jpe", ".jpeg", ".jpg", ".pbm", ".pgm"),
+        *(".png", ".pnm", ".ppm", ".tga", ".tif", ".tiff", ".webp"),
+    )
 )
 
 

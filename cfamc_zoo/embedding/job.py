@@ -52,9 +52,7 @@ def check_output(output: Path, *, existing: str = "refuse") -> None:
     if output.is_dir():
         raise UsageError(f"output {str(output)!r} is a folder; give a file")
     if output.exists() and existing == "refuse":
-        raise OutputExistsError(
-            f"{str(output)!r} is already there; give --overwrite or another -o"
-        )
+        raise OutputExistsError(f"{str(output)!r} is already there; give --overwrite or another -o")
 
 
 def embed_to_file(
@@ -110,7 +108,6 @@ def embed_to_file(
                 vectors.append(scaled)
             advance(len(batch.paths) + len(batch.unreadable))
         partial.add(names, np.concatenate(vectors), unreadable)
-        partial.done = min(partial.done + PART, len(paths))
     bad = partial.unreadable()
     write(output, partial.tables(), partial.schema, metadata)
     partial.remove()

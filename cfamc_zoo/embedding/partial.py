@@ -34,7 +34,6 @@ class Partial:
         dimension: of the vectors.
 
     Attributes:
-        done: inputs that finished parts cover.
         discarded: whether there were parts of another job, now gone.
 
     Raises:
@@ -63,7 +62,11 @@ class Partial:
         self.parts = 0
         while self._part(self.parts).exists():
             self.parts += 1
-        self.done = min(self.parts * PART, self.total)
+
+    @property
+    def done(self) -> int:
+        """Inputs that finished parts cover."""
+        return min(self.parts * PART, self.total)
 
     def add(self, paths: list[Path], vectors: np.ndarray, unreadable: list[Unreadable]) -> None:
         """Keeps the next part: once this returns, a kill does not lose it."""

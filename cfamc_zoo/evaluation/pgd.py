@@ -103,7 +103,9 @@ class Pgd:
             if last:
                 adversarial[standing] = point.detach()
             else:
-                (gradient,) = torch.autograd.grad(F.cross_entropy(logits, y, reduction="sum"), point)
+                (gradient,) = torch.autograd.grad(
+                    F.cross_entropy(logits, y, reduction="sum"), point
+                )
                 delta = threat.project(x, delta + size * gradient.sign())
             standing, delta = standing[~fallen], delta[~fallen]
         return standing

@@ -65,7 +65,12 @@ def extract(
 
 
 def fit_probe(
-    features: Tensor, labels: Tensor, classes: int, *, seed: int = 0, decays: tuple[float, ...] = DECAYS
+    features: Tensor,
+    labels: Tensor,
+    classes: int,
+    *,
+    seed: int = 0,
+    decays: tuple[float, ...] = DECAYS,
 ) -> Probe:
     """Chooses the weight decay on held-out training images, then fits all of them.
 
@@ -83,7 +88,9 @@ def fit_probe(
     if len(features) < 2:
         raise DataError(f"a probe needs at least 2 training images, got {len(features)}")
     if labels.min() < 0 or labels.max() >= classes:
-        raise DataError(f"labels are in {int(labels.min())}..{int(labels.max())}, not 0..{classes - 1}")
+        raise DataError(
+            f"labels are in {int(labels.min())}..{int(labels.max())}, not 0..{classes - 1}"
+        )
     order = torch.randperm(len(features), generator=torch.Generator().manual_seed(seed))
     order = order.to(features.device)
     held, kept = order.tensor_split([max(1, int(HELD_OUT * len(order)))])

@@ -10,6 +10,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Iterator
 from contextlib import contextmanager
+from itertools import pairwise
 
 import torch
 from torch import Tensor, nn
@@ -131,8 +132,7 @@ def _fold(model: nn.Module) -> nn.Module:
     for module in list(model.modules()):
         children = dict(module.named_children())
         if isinstance(module, nn.Sequential):
-            names = list(children)
-            pairs = list(zip(names, names[1:], strict=False))
+            pairs = list(pairwise(children))
         else:  # conv1 and bn1, as in torchvision's blocks
             pairs = [(n, n.replace("conv", "bn")) for n in children if n.startswith("conv")]
         for first, second in pairs:

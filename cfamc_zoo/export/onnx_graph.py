@@ -122,9 +122,7 @@ def _point_into(model: onnx.ModelProto, weights: bytes) -> None:
         if external.data_type == TensorProto.FLOAT16:
             external.name = f"{initializer.name}.float16"
             casts.append(
-                helper.make_node(
-                    "Cast", [external.name], [initializer.name], to=TensorProto.FLOAT
-                )
+                helper.make_node("Cast", [external.name], [initializer.name], to=TensorProto.FLOAT)
             )
         kept.append(external)
     del model.graph.initializer[:]

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import MISSING, asdict, dataclass, field, fields, is_dataclass
 from importlib import resources
 from pathlib import Path
-from typing import Any, Literal, get_args, get_type_hints
+from typing import Any, Literal, cast, get_args, get_type_hints
 
 from cfamc_zoo.errors import UnknownNameError, UsageError
 from cfamc_zoo.zoo.spec import Architecture
@@ -263,7 +263,7 @@ def _convert(hint: Any, value: Any, key: str) -> Any:
     if is_dataclass(hint):
         if not isinstance(value, dict):
             raise UsageError(f"recipe key {key} is {value!r}; it must be a table")
-        return _build(hint, value, f"{key}.")
+        return _build(cast(type, hint), value, f"{key}.")
     if hint is float and isinstance(value, int) and not isinstance(value, bool):
         return float(value)
     if hint is str and isinstance(value, int | float) and not isinstance(value, bool):

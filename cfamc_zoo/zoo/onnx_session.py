@@ -52,6 +52,7 @@ def open_session(
     """
     import onnxruntime as ort
 
+    ort.set_default_logger_severity(4)  # errors come as exceptions; the rest is not for users
     providers = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider"}
     if device not in providers:
         raise UsageError(f"device {device!r} is unknown to ONNX Runtime; give cpu or cuda")
@@ -71,6 +72,10 @@ def open_session(
             f"ONNX Runtime refuses {GRAPH} of {release.config.name!r}: "
             f"{str(error).splitlines()[0]}; export or pull it again"
         ) from error
+    if providers[device] not in session.get_providers():  # it fell back without a word
+        raise UsageError(
+            f"device {device!r} does not work with this ONNX Runtime; see `cfamc-zoo doctor`"
+        )
     return OnnxEncoder(session, feature)
 
 

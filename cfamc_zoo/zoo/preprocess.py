@@ -40,9 +40,7 @@ def read_image(source: Path | bytes, preprocess: Preprocess) -> np.ndarray:
             warnings.simplefilter("ignore")  # damaged metadata: the pixels decide
             with Image.open(io.BytesIO(content)) as image:
                 if image.width * image.height > PIXEL_LIMIT:
-                    raise DataError(
-                        f"{image.width} x {image.height} pixels are over {PIXEL_LIMIT}"
-                    )
+                    raise DataError(f"{image.width} x {image.height} pixels are over {PIXEL_LIMIT}")
                 return fit(image, preprocess)
     except Image.DecompressionBombError as error:
         raise DataError(f"more pixels than {PIXEL_LIMIT}") from error

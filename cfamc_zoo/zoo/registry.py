@@ -9,7 +9,7 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
-from cfamc_zoo.errors import UnknownNameError
+from cfamc_zoo.errors import UnknownNameError, UsageError
 from cfamc_zoo.zoo.spec import from_mapping
 from cfamc_zoo.zoo.weights import Release, open_release
 
@@ -32,7 +32,21 @@ class ModelSpec:
     revision: str
     config_sha256: str
     bundled: bool
+    threat_model: dict[str, str]
     results: list[dict[str, Any]]
+
+    def threat(self) -> str:
+        """What it was trained to withstand, in a word or two."""
+        if not self.threat_model:
+            return "nothing"
+        return f"{self.threat_model['norm']} {self.threat_model['eps']}"
+
+    def accuracy(self, metric: str, eps: str) -> str:
+        """A measured accuracy in percent on the full test split, "-" where there is none."""
+        for row in self.results:
+            if row["metric"] == metric and row["eps"] == eps:
+                return f"{row['value']:.2f}"
+        return "-"
 
 
 @cache
@@ -64,7 +78,10 @@ def find_model(name: str) -> ModelSpec:
 
 def default_model() -> str:
     """Name of the best bundled encoder: the highest robust accuracy at 8/255."""
-    return next(spec.name for spec in list_models() if spec.bundled)
+    bundled = [spec.name for spec in list_models() if spec.bundled]
+    if not bundled:
+        raise UsageError("this package has no bundled model; give -m a name or a release folder")
+    return bundled[0]
 
 
 def bundled_folder(name: str) -> Path:
@@ -99,9 +116,5 @@ def _folder(spec: ModelSpec) -> Path:
 
 
 def _robustness(spec: ModelSpec) -> float:
-    values = [
-        row["value"]
-        for row in spec.results
-        if row["metric"] == "robust accuracy" and row["eps"] == "8/255"
-    ]
-    return max(values, default=0.0)
+    measured = spec.accuracy("robust accuracy", "8/255")
+    return 0.0 if measured == "-" else float(measured)

@@ -1,0 +1,26 @@
+"""`cfamc-zoo doctor`."""
+
+from __future__ import annotations
+
+import typer
+
+from cfamc_zoo.cli import output
+from cfamc_zoo.cli.options import Json
+
+
+def doctor(json: Json = False) -> None:
+    """Say what is installed, which devices work, and what to do about the rest."""
+    from dataclasses import asdict
+
+    from cfamc_zoo.zoo.doctor import examine
+
+    findings = examine()
+    if json:
+        output.json_result([asdict(f) for f in findings])
+    else:
+        output.table(
+            ("", "what", "found", "to do"),
+            [(f.state, f.what, f.found, f.remedy) for f in findings],
+        )
+    if any(f.state == "broken" for f in findings):
+        raise typer.Exit(1)

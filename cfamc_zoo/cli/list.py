@@ -1,0 +1,33 @@
+"""`cfamc-zoo list`."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+
+from cfamc_zoo.cli import output
+from cfamc_zoo.cli.options import Json
+from cfamc_zoo.zoo import registry
+
+
+def list_models(json: Json = False) -> None:
+    """List the models and what was measured of them."""
+    specs = registry.list_models()
+    if json:
+        output.json_result([asdict(spec) for spec in specs])
+        return
+    rows = [
+        (
+            spec.name,
+            f"{spec.architecture['backbone']}, width {spec.architecture['width']}",
+            spec.threat(),
+            spec.accuracy("clean accuracy", ""),
+            spec.accuracy("robust accuracy", "4/255"),
+            spec.accuracy("robust accuracy", "8/255"),
+            "in the package" if spec.bundled else "on the Hub",
+        )
+        for spec in specs
+    ]
+    headers = ("name", "backbone", "trained against", "clean", "4/255", "8/255", "weights")
+    output.table(headers, rows, right=(3, 4, 5))
+    if specs:
+        output.note("accuracies in percent, with the released head: `cfamc-zoo info NAME`")

@@ -1,0 +1,33 @@
+"""`cfamc-zoo pull`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from cfamc_zoo.cli import output
+from cfamc_zoo.cli.options import Json
+
+
+def pull(
+    name: Annotated[str, typer.Argument(help="A model's name.")],
+    revision: Annotated[
+        str | None, typer.Option(help="Of the model's repository. [default: the pinned one]")
+    ] = None,
+    dest: Annotated[Path | None, typer.Option(help="Copy the release to this new folder.")] = None,
+    json: Json = False,
+) -> None:
+    """Fetch and verify a model; print its folder."""
+    from cfamc_zoo.zoo.download import copy_release, pull_release
+    from cfamc_zoo.zoo.registry import find_model
+
+    release = pull_release(find_model(name), revision=revision)
+    if dest is not None:
+        release = copy_release(release, dest)
+    if json:
+        files = {file: record.sha256 for file, record in release.config.files.items()}
+        output.json_result({"name": name, "folder": str(release.folder), "sha256": files})
+    else:
+        output.result(str(release.folder))
