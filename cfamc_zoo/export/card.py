@@ -1,0 +1,156 @@
+"""Model cards: prose around the numbers of results.json, none of them typed."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from cfamc_zoo.zoo.spec import ReleaseConfig
+
+Rows = list[dict[str, Any]]
+
+LIMITS = """\
+The robust accuracy holds for the stated attack, norm, radius, data and linear head. It is an
+upper bound: a stronger attack can lower it, and PGD is not the strongest. It promises nothing
+for other norms, larger radii, rotations, corruptions, other data, or heads trained otherwise.
+The encoder saw 32 x 32 photographs of a few classes; larger images are shrunk to that. It is a
+research model: nothing that matters should rest on it alone."""
+
+CITATION = """\
+```bibtex
+@article{ghofrani2025cfamcssl,
+  title = {An Empirical Study of Accuracy-Robustness Tradeoff and Training Efficiency in
+           Self-Supervised Learning},
+  author = {Ghofrani, Fatemeh and Jamshidi, Pooyan},
+  journal = {arXiv preprint arXiv:2501.03507},
+  year = {2025}
+}
+@software{cfamc-zoo,
+  title = {cfamc-zoo: robust self-supervised image encoders},
+  license = {Apache-2.0}
+}
+```"""
+
+SUMMARY_KEYS = ("metric", "attack", "norm", "eps", "steps", "data", "n", "value")
+
+
+def summarize(rows: Rows) -> Rows:
+    """The rows that the registry repeats: those of full test splits."""
+    return [
+        {key: row[key] for key in SUMMARY_KEYS}
+        for row in rows
+        if not row["data"].endswith("-sample")
+    ]
+
+
+def results_table(rows: Rows) -> str:
+    """Results as a Markdown table."""
+    lines = [
+        "| data | images | metric | attack | eps | % | 95% interval |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    lines += [
+        f"| {r['data']} | {r['n']} | {r['metric']} | {r['attack'] or '-'} | {r['eps'] or '-'} | "
+        f"{r['value']:.2f} | {r['low']:.2f} to {r['high']:.2f} |"
+        for r in rows
+    ]
+    return "\n".join(lines)
+
+
+def commands(rows: Rows) -> str:
+    """The commands that made the rows, each once."""
+    return "\n".join(dict.fromkeys(r["command"] for r in rows))
+
+
+def render_body(config: ReleaseConfig, rows: Rows) -> str:
+    """The card without its metadata block."""
+    a, recipe, made = config.architecture, config.recipe, config.provenance
+    threat = config.threat_model
+    against = f"{threat['norm']} perturbations of {threat['eps']}" if threat else "no attack"
+    adversary = recipe.get("adversary", {}).get("kind", "none")
+    minutes = made.get("seconds", 0) / 60
+    size = config.preprocess.size
+    return f"""\
+# {config.name}
+
+{a.backbone} (width {a.width}, {a.stem} stem), pretrained without labels against {against}:
+recipe `{recipe.get("name")}` on {recipe.get("data")}.
+
+## Use
+
+```python
+import cfamc_zoo
+encoder = cfamc_zoo.load("{config.name}")
+z = encoder(images)  # (N, 3, {size}, {size}) in [0, 1] -> (N, {a.features})
+classifier = cfamc_zoo.load_classifier("{config.name}")  # images -> logits
+```
+
+```
+cfamc-zoo embed images/ -m {config.name}
+```
+
+Input is RGB in [0, 1] without normalization, so an epsilon means pixels. Features: `backbone`
+({a.features} values) and `representation` ({a.representation}), which the released linear head
+reads. Meant for: embeddings that small perturbations should not move, and as a baseline in
+robustness research.
+
+## Measured
+
+Weights as stored, with the released linear head.
+
+{results_table(rows)}
+
+Every row again:
+
+```
+{commands(rows)}
+```
+
+## Limits
+
+{LIMITS}
+
+## How it was made
+
+Recipe `{recipe.get("name")}`: {recipe.get("title")}. {recipe.get("epochs")} epochs of
+{recipe.get("views", {}).get("count")} views, adversary `{adversary}`, batches of
+{recipe.get("batch_size")} images, seed {recipe.get("seed")}; {minutes:.0f} minutes of training on
+{made.get("device")} (torch {made.get("torch")}). The linear head is a logistic regression on the
+frozen representation of the training images; its weight decay was chosen on a tenth of them.
+
+## Citation
+
+{CITATION}
+"""
+
+
+def render(config: ReleaseConfig, rows: Rows) -> str:
+    """The whole README.md of a release, with the Hub's metadata and model index."""
+    from huggingface_hub import EvalResult, ModelCardData
+
+    data = ModelCardData(
+        license=config.licence.lower(),
+        library_name="cfamc-zoo",
+        pipeline_tag="image-feature-extraction",
+        tags=["adversarial-robustness", "self-supervised", "onnx", "safetensors"],
+        datasets=[f"uoft-cs/{config.recipe.get('data')}"],
+        model_name=config.name,
+        eval_results=[
+            EvalResult(
+                task_type="image-classification",
+                dataset_type=f"uoft-cs/{row['data']}",
+                dataset_name=f"{row['data']} test, {row['n']} images",
+                metric_type="accuracy",
+                metric_name=_metric(row),
+                metric_value=row["value"],
+            )
+            for row in rows
+            if not row["data"].endswith("-sample")
+        ],
+    )
+    return f"---\n{data.to_yaml()}\n---\n\n{render_body(config, rows)}"
+
+
+def _metric(row: dict[str, Any]) -> str:
+    if not row["attack"]:
+        return str(row["metric"])
+    return f"{row['metric']}, {row['attack']}, {row['norm']} {row['eps']}"
