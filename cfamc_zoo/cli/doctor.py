@@ -12,7 +12,7 @@ def doctor(json: Json = False) -> None:
     """Say what is installed, which devices work, and what to do about the rest."""
     from dataclasses import asdict
 
-    from cfamc_zoo.zoo.doctor import examine
+    from cfamc_zoo.doctor import examine
 
     findings = examine()
     if json:

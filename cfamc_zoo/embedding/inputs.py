@@ -31,9 +31,10 @@ def find_images(inputs: Sequence[str]) -> list[Path]:
     found: dict[Path, None] = {}
     for text in inputs:
         path = Path(text)
-        if path.is_dir():
+        # os.path, since pathlib's own raise on names that are too long.
+        if os.path.isdir(text):  # noqa: PTH112
             found |= dict.fromkeys(_below(path))
-        elif path.exists():
+        elif os.path.exists(text):  # noqa: PTH110
             found[path] = None
         elif glob.has_magic(text):
             matched = sorted(glob.glob(text, recursive=True))

@@ -93,7 +93,7 @@ def _jsonl(
 
 def _vectors(table: pa.Table) -> np.ndarray:
     column = table.column("embedding").combine_chunks()
-    return np.asarray(column.flatten()).reshape(len(table), -1)
+    return np.asarray(column.flatten()).reshape(len(table), column.type.list_size)
 
 
 def _rows(tables: Tables) -> Iterator[tuple[str, np.ndarray]]:

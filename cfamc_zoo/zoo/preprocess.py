@@ -10,6 +10,8 @@ it is, pixel by pixel.
 from __future__ import annotations
 
 import io
+import stat
+import struct
 import warnings
 from pathlib import Path
 
@@ -21,6 +23,12 @@ from cfamc_zoo.zoo.spec import Preprocess
 
 PIXEL_LIMIT = 178_956_970  # of the image as stored: Pillow's own bound, 512 MiB of RGB
 WHITE = (255, 255, 255)
+# What Pillow's decoders raise on damaged files, besides OSError: found by damaging files of
+# every format (RuntimeError: AVIF; NotImplementedError: DDS; struct.error: EXIF in WebP).
+DAMAGE = (
+    *(ValueError, SyntaxError, IndexError, KeyError, TypeError, MemoryError, RuntimeError),
+    *(ArithmeticError, EOFError, AttributeError, AssertionError, struct.error),
+)
 
 
 def read_image(source: Path | bytes, preprocess: Preprocess) -> np.ndarray:
@@ -33,7 +41,7 @@ def read_image(source: Path | bytes, preprocess: Preprocess) -> np.ndarray:
         DataError: it cannot be read; the message is the reason alone.
     """
     try:
-        content = source if isinstance(source, bytes) else source.read_bytes()
+        content = source if isinstance(source, bytes) else _content(source)
         if not content:
             raise DataError("the file is empty")
         with warnings.catch_warnings():
@@ -48,9 +56,15 @@ def read_image(source: Path | bytes, preprocess: Preprocess) -> np.ndarray:
         raise DataError("not an image, or of a format that Pillow does not know") from error
     except OSError as error:
         raise DataError(error.strerror or str(error)) from error
-    except (ValueError, SyntaxError, IndexError, KeyError, TypeError, MemoryError) as error:
-        # What Pillow's decoders raise on damaged files, besides OSError.
+    except DAMAGE as error:
         raise DataError(f"damaged: {str(error) or type(error).__name__}") from error
+
+
+def _content(path: Path) -> bytes:
+    # A pipe would block for ever, a device would never end.
+    if not stat.S_ISREG(path.stat().st_mode):
+        raise DataError("a directory" if path.is_dir() else "not a regular file")
+    return path.read_bytes()
 
 
 def fit(image: Image.Image, preprocess: Preprocess) -> np.ndarray:

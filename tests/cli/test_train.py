@@ -76,7 +76,7 @@ def test_wrong_usage_is_one_line_and_exit_code_2(arguments, said, tmp_path, monk
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join(sys.path))
     done = train(*arguments, code=2)
     assert said in done.stderr
-    assert done.stderr.count("\n") == (2 if "sample" in done.stderr else 1), done.stderr
+    assert done.stderr.count("\n") == (2 if "holds test images" in done.stderr else 1), done.stderr
 
 
 def test_an_output_folder_that_cannot_be_made(tmp_path):

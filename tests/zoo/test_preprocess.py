@@ -1,6 +1,7 @@
 """Any image to the model's input."""
 
 import io
+import struct
 
 import numpy as np
 import pytest
@@ -134,6 +135,20 @@ def test_damage_at_any_place_is_a_data_error_or_an_image():
         except DataError:
             refused += 1
     assert 50 < refused < 950
+
+
+@pytest.mark.parametrize(
+    "error", [RuntimeError, NotImplementedError, struct.error, OverflowError, EOFError]
+)
+def test_whatever_a_decoder_raises_is_one_bad_file(monkeypatch, error):
+    """Damaged AVIF, DDS and WebP files raise these from inside Pillow."""
+
+    def refuse(image, **options):
+        raise error("from the decoder")
+
+    monkeypatch.setattr(preprocess.ImageOps, "exif_transpose", refuse)
+    with pytest.raises(DataError, match="damaged: from the decoder"):
+        read_image(encode(Image.fromarray(random_rgb(8, 8))), SPEC)
 
 
 def test_a_bomb_is_refused_before_it_is_decoded():

@@ -1,0 +1,170 @@
+"""Finding, evaluating and fetching models from the command line."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+
+import pytest
+
+from cfamc_zoo.zoo.weights import CONFIG, MODEL
+
+PATHS = {"PYTHONPATH": os.pathsep.join(p for p in sys.path if p)}
+
+
+def zoo(*arguments, code=0, **options):
+    command = [sys.executable, "-m", "cfamc_zoo", *map(str, arguments)]
+    environment = os.environ | PATHS | {"HF_HUB_OFFLINE": "1"} | options.pop("env", {})
+    done = subprocess.run(
+        command, capture_output=True, text=True, timeout=120, env=environment, **options
+    )
+    assert done.returncode == code, done.stderr
+    assert "Traceback" not in done.stderr
+    return done
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["lst"], "did you mean list"),
+        (["embed"], "Missing argument"),
+        (["embed", "x", "--modle", "y"], "--model"),
+        (["info", "resnet18-thin-cifar10"], "unknown model"),
+        (["attack", "--eps", "8"], "did you mean 8/255?"),
+        (["attack", "--eps", "eight"], "is not a number"),
+        (["attack", "--eps", "-1/255"], "is negative"),
+        (["attack", "--eps", "1/0"], "is not a number"),
+        (["attack", "--steps", "0"], "must be at least 1"),
+        (["attack", "--attack", "pdg"], "did you mean pgd"),
+        (["attack", "--start", "zeros"], "did you mean zero"),
+        (["attack", "--limit", "0"], "--limit"),
+        (["attack", "--data", "cifar100-sample"], "did you mean cifar10-sample"),
+        (["attack", "--probe", "gone.safetensors"], "is not a file"),
+        (["attack", "--device", "cuda:9"], "0 CUDA devices"),
+        (["probe", "--features", "backbones"], "did you mean backbone"),
+        (["probe", "--data", "cifar10-sample"], "test images only"),
+        (["probe", "-o", "nowhere/p.safetensors"], "does not exist"),
+        (["export", "nowhere", "-o", "out"], "is not a folder"),
+        (["pull", "resnet"], "unknown model"),
+    ],
+)
+def test_wrong_usage_is_at_most_three_lines_and_exit_code_2(
+    arguments, said, tiny_release, tmp_path
+):
+    if arguments[0] in ("attack", "probe"):
+        arguments = [*arguments, "-m", tiny_release]
+    done = zoo(*arguments, code=2, cwd=tmp_path)
+    assert said in done.stderr
+    assert done.stderr.startswith("error: ")
+    assert done.stderr.count("\n") <= 3
+    assert done.stdout == ""
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_help_and_version_go_to_stdout():
+    assert "Usage: cfamc-zoo" in zoo().stdout
+    assert "embed" in zoo("--help").stdout
+    assert zoo("--version").stdout.startswith("cfamc-zoo 0.")
+
+
+def test_attack_reports_every_image_and_can_be_repeated(tiny_release, sample):
+    command = ["attack", "-m", tiny_release, "--eps", "1/255,8/255", "--limit", 60, "--json"]
+    answer = json.loads(zoo(*command, "--steps", 3).stdout)
+    assert [r["metric"] for r in answer["results"]] == [
+        "clean accuracy",
+        "robust accuracy",
+        "robust accuracy",
+    ]
+    clean, small, large = (r["correct"] for r in answer["results"])
+    assert len(clean) == 60
+    assert all(a >= b >= c for a, b, c in zip(clean, small, large, strict=True))
+    for row in answer["results"]:
+        assert row["value"] == pytest.approx(100 * sum(row["correct"]) / 60)
+        assert row["low"] <= row["value"] <= row["high"]
+    again = json.loads(zoo(*command, "--steps", 3).stdout)
+    for a, b in zip(answer["results"], again["results"], strict=True):
+        assert a["correct"] == b["correct"]
+    table = zoo("attack", "-m", tiny_release, "--limit", 20, "--steps", 2)
+    assert "95% interval" in table.stdout
+    assert "PGD-2" in table.stdout
+
+
+def test_a_model_and_data_of_other_classes_are_refused(tiny_release, tmp_path):
+    release = shutil.copytree(tiny_release, tmp_path / "release")
+    import dataclasses
+
+    from safetensors.torch import load, save
+
+    from cfamc_zoo.zoo.weights import PROBE, open_release, write_files
+
+    opened = open_release(release)
+    tensors = load(opened.read(PROBE))
+    metadata = {
+        "feature": "representation",
+        "data": "pets",
+        "classes": json.dumps(list("abcdefghij")),
+    }
+    write_files(release, dataclasses.replace(opened.config), {PROBE: save(tensors, metadata)})
+    done = zoo("attack", "-m", release, "--limit", 5, code=2)
+    assert "knows the classes of pets, not those of cifar10-sample" in done.stderr
+
+
+def test_a_probe_is_fitted_written_and_attacked(tiny_release, tmp_path):
+    from importlib import resources
+
+    folder = tmp_path / "cifar10" / "plain_text"
+    folder.mkdir(parents=True)
+    source = str(resources.files("cfamc_zoo") / "samples/cifar10-sample.parquet")
+    for split in ("train", "test"):
+        shutil.copy(source, folder / f"{split}-00000-of-00001.parquet")
+    env = {"CFAMC_ZOO_DATA": str(tmp_path)}
+    head = tmp_path / "head.safetensors"
+    options = ["-m", tiny_release, "--features", "backbone", "--limit", 300]
+    answer = json.loads(zoo("probe", *options, "-o", head, "--json", env=env).stdout)
+    assert answer["train_images"] == 300
+    assert answer["n"] == 1000
+    assert answer["test_accuracy"] > 15, "random features beat chance"
+
+    attack = ["attack", "-m", tiny_release, "--probe", head, "--steps", 1, "--json"]
+    attacked = json.loads(zoo(*attack).stdout)
+    clean = attacked["results"][0]
+    assert clean["value"] == pytest.approx(answer["test_accuracy"], abs=0.11)
+
+
+def test_list_and_info_show_what_was_measured(tiny_release):
+    listed = json.loads(zoo("list", "--json").stdout)
+    assert zoo("list").stdout.count("\n") == len(listed) + 1
+    shown = json.loads(zoo("info", tiny_release, "--json").stdout)
+    assert shown["architecture"]["width"] == 4
+    assert "model.safetensors" in zoo("info", tiny_release).stdout
+
+
+def test_export_makes_a_release_of_a_release(tiny_release, tmp_path):
+    out = tmp_path / "copy"
+    zoo("export", tiny_release, "-o", out, "--name", "renamed")
+    assert json.loads((out / CONFIG).read_text())["name"] == "renamed"
+    assert (out / MODEL).read_bytes() == (tiny_release / MODEL).read_bytes()
+    assert "already there" in zoo("export", tiny_release, "-o", out, code=2).stderr
+
+
+def test_doctor_finds_the_packages_and_a_provider_that_works():
+    done = zoo("doctor", "--json")
+    found = {f["what"]: f for f in json.loads(done.stdout)}
+    assert found["ONNX Runtime on CPU"]["state"] == "ok"
+    assert found["torch"]["state"] == "ok"
+
+
+def test_doctor_notices_two_onnx_runtimes_over_each_other(monkeypatch):
+    from cfamc_zoo import doctor
+
+    monkeypatch.setattr(doctor.metadata, "version", lambda name: "1.0")
+    (finding,) = [f for f in doctor.examine() if f.what == "ONNX Runtime"]
+    assert finding.state == "broken"
+    assert "pip uninstall -y onnxruntime onnxruntime-gpu" in finding.remedy
+
+
+def test_a_reader_that_goes_away_is_no_error(tiny_release):
+    command = f"{sys.executable} -m cfamc_zoo info {tiny_release} | head -1"
+    done = subprocess.run(["bash", "-c", command], capture_output=True, text=True, check=True)
+    assert done.stderr == ""

@@ -1,0 +1,67 @@
+import shutil
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from cfamc_zoo.datasets import load_dataset, read_parquet
+from cfamc_zoo.errors import DataError, UnknownNameError, UsageError
+
+
+def test_the_sample_is_a_thousand_test_images_of_ten_classes(sample):
+    assert sample.images.shape == (1000, 32, 32, 3)
+    assert sample.images.dtype == np.uint8
+    assert sample.classes[0] == "airplane"
+    assert sample.classes[9] == "truck"
+    assert set(sample.labels) == set(range(10))
+    # Per-channel means of CIFAR-10 are 0.491, 0.482, 0.447.
+    np.testing.assert_allclose(
+        sample.images.mean((0, 1, 2)) / 255, (0.491, 0.482, 0.447), atol=0.02
+    )
+    assert len(sample.first(7)) == 7
+
+
+def test_named_sets_are_found_under_the_data_folder(tmp_path, monkeypatch, sample):
+    from importlib import resources
+
+    source = resources.files("cfamc_zoo") / "samples/cifar10-sample.parquet"
+    folder = tmp_path / "cifar10" / "plain_text"
+    folder.mkdir(parents=True)
+    for i in range(2):
+        shutil.copy(str(source), folder / f"train-0000{i}-of-00002.parquet")
+    monkeypatch.setenv("CFAMC_ZOO_DATA", str(tmp_path))
+    both = load_dataset("cifar10", "train")
+    assert len(both) == 2000
+    assert np.array_equal(both.images[1000:], sample.images)
+    with pytest.raises(DataError, match="has no test-"):
+        load_dataset("cifar10", "test")
+
+
+def test_a_set_that_cannot_be_had_says_where_to_put_it(monkeypatch, tmp_path):
+    monkeypatch.delenv("CFAMC_ZOO_DATA", raising=False)
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
+    with pytest.raises(DataError, match=r"set CFAMC_ZOO_DATA .* cifar10/plain_text/"):
+        load_dataset("cifar10", "test")
+
+
+def test_unknown_names_and_splits():
+    with pytest.raises(UnknownNameError, match="did you mean cifar100"):
+        load_dataset("cifar1000")
+    with pytest.raises(UsageError, match="test images only"):
+        load_dataset("cifar10-sample", "train")
+
+
+def test_parquet_that_is_not_ours(tmp_path):
+    path = tmp_path / "x.parquet"
+    path.write_bytes(b"PAR1 no")
+    with pytest.raises(DataError, match="is not Parquet with images"):
+        read_parquet([path], name="x", label="label")
+    pq.write_table(pa.table({"label": [1, 2]}), path)
+    with pytest.raises(DataError, match="is not Parquet with images"):
+        read_parquet([path], name="x", label="label")
+    image = pa.array([{"bytes": b"junk", "path": None}])
+    pq.write_table(pa.table({"img": image, "label": [1]}), path)
+    with pytest.raises(DataError, match="image 0 cannot be decoded"):
+        read_parquet([path], name="x", label="label")
