@@ -80,7 +80,7 @@ def main() -> None:
     tools = {"cfamc-zoo": ours, "torchattacks": torchattacks, "foolbox": foolbox}
     seconds: dict[str, list[float]] = {tool: [] for tool in tools}
     robust = {}
-    for tool, run in tools.items():  # imports and first-call costs are not counted
+    for run in tools.values():  # imports and first-call costs are not counted
         run(model, x[:8], y[:8])
     for _ in range(arguments.repeats):  # in turns, so that a slow moment hits all
         for tool, run in tools.items():

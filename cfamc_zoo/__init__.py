@@ -15,11 +15,16 @@ from cfamc_zoo.errors import ZooError
 from cfamc_zoo.zoo.registry import find_model, list_models
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    import numpy as np
+
+    from cfamc_zoo.embedding.vectors import Source
     from cfamc_zoo.zoo.classifier import Classifier
     from cfamc_zoo.zoo.encoder import Encoder
 
 __version__ = "0.1.0"
-__all__ = ["ZooError", "find_model", "list_models", "load", "load_classifier"]
+__all__ = ["ZooError", "embed", "find_model", "list_models", "load", "load_classifier"]
 
 
 def load(model: str) -> Encoder:
@@ -46,3 +51,32 @@ def load_classifier(model: str) -> Classifier:
     from cfamc_zoo.zoo.weights import load_probe
 
     return load_probe(resolve(model))
+
+
+def embed(
+    images: Sequence[Source] | np.ndarray,
+    *,
+    model: str | None = None,
+    feature: str = "backbone",
+    scaling: str = "none",
+    device: str | None = None,
+) -> np.ndarray:
+    """Vectors of image files or uint8 arrays: (N, D) float32, in their order, without torch.
+
+    Args:
+        images: paths, or (H, W, 3) or (H, W) uint8 arrays of any size.
+        model: a name or a release folder; None is the best bundled encoder.
+        feature: "backbone" or "representation".
+        scaling: "none", or "unit" for rows at unit L2 norm.
+        device: "cpu" (also None) or "cuda".
+
+    Raises:
+        UnknownNameError: no such model, feature or scaling.
+        ReleaseError: its files are not what its config pins.
+        DataError: an image that cannot be read; says which.
+    """
+    from cfamc_zoo.embedding.vectors import embed_images
+    from cfamc_zoo.zoo.registry import default_model, resolve
+
+    release = resolve(model or default_model())
+    return embed_images(images, release, feature=feature, scaling=scaling, device=device)

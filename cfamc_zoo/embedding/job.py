@@ -17,13 +17,16 @@ from cfamc_zoo.errors import OutputExistsError, UsageError
 from cfamc_zoo.zoo.weights import Release
 
 
+SCALINGS = ("none", "unit")  # "unit": rows at unit L2 norm
+
+
 @dataclass(frozen=True)
 class Settings:
     """What vectors depend on, beside model and images."""
 
     feature: str = "backbone"
     backend: str = "onnx"
-    scaling: str = "none"  # or "unit": rows at unit L2 norm
+    scaling: str = "none"  # or another of `SCALINGS`
 
 
 @dataclass(frozen=True)
