@@ -16,7 +16,6 @@ from cfamc_zoo.embedding.writers import check_suffix, write
 from cfamc_zoo.errors import OutputExistsError, UsageError
 from cfamc_zoo.zoo.weights import Release
 
-
 SCALINGS = ("none", "unit")  # "unit": rows at unit L2 norm
 
 
