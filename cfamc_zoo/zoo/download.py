@@ -53,8 +53,11 @@ def download(spec: ModelSpec, *, revision: str | None = None) -> Path:
         RepositoryNotFoundError,
         RevisionNotFoundError,
     )
+    from huggingface_hub.utils import logging
 
     wanted = revision or spec.revision
+    verbosity = logging.get_verbosity()
+    logging.set_verbosity_error()  # each retry would print a traceback
     try:
         folder = snapshot_download(
             spec.repo, revision=wanted, allow_patterns=[CONFIG, CARD, *PINNED]
@@ -79,6 +82,8 @@ def download(spec: ModelSpec, *, revision: str | None = None) -> Path:
         raise ZooError(f"the Hub refused {spec.repo}: {reason}; try again later") from error
     except OSError as error:  # a broken connection or download, too
         raise ZooError(f"{spec.repo} could not be fetched: {error}; pull again") from error
+    finally:
+        logging.set_verbosity(verbosity)
     return Path(folder)
 
 

@@ -1,0 +1,125 @@
+"""The models in the package are what their cards say."""
+
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+import cfamc_zoo
+from cfamc_zoo.evaluation.pgd import Pgd
+from cfamc_zoo.evaluation.robustness import evaluate
+from cfamc_zoo.export.card import render, summarize
+from cfamc_zoo.export.release import measure_parity
+from cfamc_zoo.zoo.registry import bundled_folder, default_model, find_model, list_models, resolve
+from cfamc_zoo.zoo.weights import CARD, RESULTS
+
+ROOT = Path(__file__).parent.parent
+BUNDLED = [spec.name for spec in list_models() if spec.bundled]
+GOLDEN = Path(__file__).parent / "golden.npz"
+
+
+@pytest.fixture(scope="module")
+def inputs(sample):
+    return torch.from_numpy(sample.images).permute(0, 3, 1, 2).float() / 255
+
+
+def rows(name, data):
+    recorded = json.loads(resolve(name).read(RESULTS))
+    return {(r["metric"], r["eps"]): r for r in recorded if r["data"] == data}
+
+
+def test_there_is_one():
+    assert BUNDLED
+    assert default_model() in BUNDLED
+
+
+@pytest.mark.parametrize("name", BUNDLED)
+def test_every_file_is_as_pinned_and_the_registry_repeats_the_release(name):
+    release, spec = resolve(name), find_model(name)
+    release.verify()
+    recorded = json.loads(release.read(RESULTS))
+    assert spec.results == summarize(recorded)
+    config = release.config.to_json()
+    assert config["name"] == name
+    assert config["architecture"] == spec.architecture
+    assert json.loads(json.dumps(config["preprocess"])) == spec.preprocess
+    assert config["threat_model"] == spec.threat_model
+    assert (release.folder / CARD).read_text() == render(release.config, recorded)
+
+
+@pytest.mark.parametrize("name", BUNDLED)
+def test_embeddings_are_the_golden_ones(name, inputs):
+    """Vectors of the first images, kept when the model was released."""
+    golden = np.load(GOLDEN)[name]
+    encoder = cfamc_zoo.load(name)
+    np.testing.assert_allclose(encoder(inputs[: len(golden)]).numpy(), golden, rtol=1e-3, atol=1e-4)
+
+
+@pytest.mark.parametrize("name", BUNDLED)
+def test_both_back_ends_agree_on_real_images(name, sample):
+    for parity in measure_parity(resolve(name), sample.images[:256]).values():
+        assert parity.relative < 1e-5
+
+
+@pytest.mark.parametrize("name", BUNDLED)
+def test_attacking_the_sample_gives_what_the_card_says(name, sample, inputs):
+    """All 1,000 images: what floating point may change from machine to machine is a few."""
+    recorded = rows(name, "cifar10-sample")
+    clean, robust = evaluate(
+        cfamc_zoo.load_classifier(name),
+        inputs,
+        torch.from_numpy(sample.labels),
+        classes=10,
+        attack=Pgd(steps=20),
+        epsilons=["8/255"],
+    )
+    assert clean.value == pytest.approx(recorded["clean accuracy", ""]["value"], abs=0.3)
+    assert robust.value == pytest.approx(recorded["robust accuracy", "8/255"]["value"], abs=0.5)
+
+
+@pytest.mark.parametrize("name", BUNDLED)
+def test_nearest_neighbours_are_far_better_than_those_of_raw_pixels(name, sample, inputs):
+    labels = torch.from_numpy(sample.labels)
+
+    def accuracy(vectors):
+        distances = torch.cdist(vectors, vectors).fill_diagonal_(float("inf"))
+        return (labels[distances.argmin(1)] == labels).float().mean().item()
+
+    features = torch.cat([cfamc_zoo.load(name)(x) for x in inputs.split(100)])
+    features = torch.nn.functional.normalize(features, dim=1)
+    assert accuracy(features) > accuracy(inputs.flatten(1)) + 0.12
+
+
+def test_cards_and_tables_are_not_stale():
+    done = subprocess.run(
+        [sys.executable, ROOT / "docs/generate.py", "--check"], capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_the_readmes_python_runs(inputs):
+    """Its fenced Python, with `images` there."""
+    (code,) = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
+    names = {"images": inputs[:4]}
+    exec(code, names)
+    assert names["z"].shape == (4, 128)
+
+
+def test_pull_of_a_bundled_model_needs_no_network_and_prints_its_folder(tmp_path):
+    name = default_model()
+    command = [sys.executable, "-m", "cfamc_zoo", "pull", name]
+    done = subprocess.run(
+        [*command, "--dest", tmp_path / "copy"], capture_output=True, text=True, check=True
+    )
+    assert done.stdout == f"{tmp_path / 'copy'}\n"
+    assert cfamc_zoo.load(str(tmp_path / "copy"))
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert done.stdout == f"{bundled_folder(name)}\n"
+    again = subprocess.run([*command, "--revision", "v2"], capture_output=True, text=True)
+    assert again.returncode == 2
+    assert "part of the package" in again.stderr
