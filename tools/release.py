@@ -13,15 +13,22 @@ import json
 import shutil
 import subprocess
 import sys
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import torch
+
+import cfamc_zoo
+from cfamc_zoo.datasets import load_dataset
 from cfamc_zoo.export.card import render, summarize
-from cfamc_zoo.zoo.weights import CARD, RESULTS, open_release, write_files
+from cfamc_zoo.zoo.preprocess import to_input
+from cfamc_zoo.zoo.weights import CARD, PROJECTOR, RESULTS, open_release, write_files
 
 ROOT = Path(__file__).parent.parent
+GOLDEN = ROOT / "tests/golden.npz"
 PROTOCOL = "clean linear head; PGD, random start, every verdict in float32"
 
 
@@ -76,13 +83,11 @@ def main() -> None:
     shutil.rmtree(folder, ignore_errors=True)
     zoo("export", str(run), "-o", str(folder), "--name", name, "--probe", str(probe))
     release = open_release(folder)
-    if arguments.bundle and release.has("projector.safetensors"):
+    if arguments.bundle and release.has(PROJECTOR):
         # For continued training, on the Hub; a user of the package does not need it.
-        files = {k: v for k, v in release.config.files.items() if k != "projector.safetensors"}
-        (folder / "projector.safetensors").unlink()
-        release = write_files(
-            folder, type(release.config)(**{**vars(release.config), "files": files}), {}
-        )
+        files = {k: v for k, v in release.config.files.items() if k != PROJECTOR}
+        (folder / PROJECTOR).unlink()
+        release = write_files(folder, replace(release.config, files=files), {})
     rows = measure(folder, name, data) + measure(folder, name, f"{data}-sample")
     release = write_files(folder, release.config, {RESULTS: _json(rows).encode()})
     (folder / CARD).write_text(render(release.config, rows))
@@ -109,6 +114,15 @@ def main() -> None:
             "results": summarize(rows),
         }
         (ROOT / "cfamc_zoo/zoo/models" / f"{name}.json").write_text(_json(entry))
+        keep_golden(name)
+
+
+def keep_golden(name: str) -> None:
+    """The first images' embeddings, which a test compares with ever after."""
+    images = load_dataset("cifar10-sample").images[:8]
+    kept = dict(np.load(GOLDEN)) if GOLDEN.exists() else {}
+    kept[name] = cfamc_zoo.load(name)(torch.from_numpy(to_input(images))).numpy()
+    np.savez(GOLDEN, **kept)
 
 
 def _json(value: Any) -> str:

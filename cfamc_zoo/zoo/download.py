@@ -53,7 +53,7 @@ def download(spec: ModelSpec, *, revision: str | None = None) -> Path:
         RepositoryNotFoundError,
         RevisionNotFoundError,
     )
-    from huggingface_hub.utils import logging
+    from huggingface_hub.utils import httpx, logging
 
     wanted = revision or spec.revision
     verbosity = logging.get_verbosity()
@@ -80,8 +80,9 @@ def download(spec: ModelSpec, *, revision: str | None = None) -> Path:
     except HfHubHTTPError as error:
         reason = str(error).splitlines()[0]
         raise ZooError(f"the Hub refused {spec.repo}: {reason}; try again later") from error
-    except OSError as error:  # a broken connection or download, too
-        raise ZooError(f"{spec.repo} could not be fetched: {error}; pull again") from error
+    except (OSError, httpx.HTTPError) as error:  # a broken connection, a short or full disk
+        reason = str(error).splitlines()[0]
+        raise ZooError(f"{spec.repo} could not be fetched: {reason}; pull again") from error
     finally:
         logging.set_verbosity(verbosity)
     return Path(folder)
