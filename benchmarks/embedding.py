@@ -18,13 +18,13 @@ import time
 from pathlib import Path
 
 import numpy as np
+import onnxruntime
 import torch
 from PIL import Image
 
 from cfamc_zoo.datasets import load_dataset
 from cfamc_zoo.export.release import export_release
 from cfamc_zoo.zoo.encoder import Encoder
-from cfamc_zoo.zoo.onnx_session import open_session
 from cfamc_zoo.zoo.spec import FORMAT_VERSION, Architecture, Preprocess, ReleaseConfig
 from cfamc_zoo.zoo.weights import Release, load_encoder, open_release
 
@@ -76,15 +76,31 @@ def usual_script(release: Release, images: Path, n: int) -> float:
     return n / (time.perf_counter() - start)
 
 
-def runtime_alone(release: Release, n: int) -> float:
-    """Images a second of the session on tensors that are there already."""
-    session = open_session(release, "backbone")
+def plain_onnx(release: Release, path: Path) -> None:
+    """The backbone as anyone would export it: one self-contained float32 file, optimized."""
+    x = torch.zeros(2, 3, 32, 32)
+    batch = {0: torch.export.Dim("batch", min=1)}
+    torch.onnx.export(
+        load_encoder(release).backbone,
+        (x,),
+        path,
+        dynamo=True,
+        dynamic_shapes=(batch,),
+        external_data=False,
+        input_names=["images"],
+        verbose=False,
+    )
+
+
+def runtime_alone(path: Path, n: int) -> float:
+    """Images a second of ONNX Runtime on tensors that are there already."""
+    session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
     x = np.random.default_rng(0).random((32, 3, 32, 32), dtype=np.float32)
-    session(x)
+    session.run(None, {"images": x})
     batches = max(1, n // 32)
     start = time.perf_counter()
     for _ in range(batches):
-        session(x)
+        session.run(None, {"images": x})
     return batches * 32 / (time.perf_counter() - start)
 
 
@@ -108,13 +124,16 @@ def main() -> None:
         write_images(root / "many", 5 * n)
         result: dict[str, float] = {"images": n}
 
-        alone = [runtime_alone(release, n // 2)]
+        plain_onnx(release, root / "plain.onnx")
+        alone = [runtime_alone(root / "plain.onnx", n // 2)]
         start = time.perf_counter()
         subprocess.run(
             command(release, root / "some", root / "e.parquet"), check=True, capture_output=True
         )
         ours = n / (time.perf_counter() - start)
-        alone.append(runtime_alone(release, n // 2))  # before and after: the machine may drift
+        alone.append(
+            runtime_alone(root / "plain.onnx", n // 2)
+        )  # before and after: the machine may drift
         result["onnx_runtime_alone"] = sum(alone) / 2
         result["cfamc_zoo_embed_with_startup"] = ours
         result["usual_script"] = usual_script(release, root / "some", n)

@@ -55,17 +55,21 @@ def embed(
     paths = find_images(inputs)
     settings = Settings(features, backend, "unit" if normalize else "none")
     started = time.perf_counter()
-    with output.progress("embedding", len(paths)) as bar:
-        outcome = embed_to_file(
-            paths,
-            release,
-            out,
-            settings=settings,
-            device=device,
-            threads=threads,
-            batch_size=batch_size,
-            advance=bar.advance,
-        )
+    try:
+        with output.progress("embedding", len(paths)) as bar:
+            outcome = embed_to_file(
+                paths,
+                release,
+                out,
+                settings=settings,
+                device=device,
+                threads=threads,
+                batch_size=batch_size,
+                advance=bar.advance,
+            )
+    except KeyboardInterrupt:
+        output.note("interrupted; the same command goes on from its last finished part")
+        raise
     seconds = time.perf_counter() - started
     if outcome.discarded:
         output.note("an unfinished job of other inputs or settings was discarded")

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
+from numpy.lib.format import write_array_header_1_0
 
 from cfamc_zoo.atomic import atomic_file
 from cfamc_zoo.errors import UnknownNameError
@@ -60,13 +61,17 @@ def _npy(
 ) -> None:
     """The array, and beside it OUTPUT.paths.txt: one JSON string a row, since names may hold
     line ends."""
-    parts, names = [], []
-    for table in tables:
-        parts.append(_vectors(table))
-        names += table.column("path").to_pylist()
+    names: list[str] = []
+    header = {"descr": "<f4", "fortran_order": False}
     dimension = schema.field("embedding").type.list_size
     with path.open("wb") as file:
-        np.save(file, np.concatenate(parts) if parts else np.empty((0, dimension), np.float32))
+        # NumPy pads the header so that the number of rows, known at the end, fits in its place.
+        write_array_header_1_0(file, {**header, "shape": (0, dimension)})
+        for table in tables:
+            file.write(_vectors(table).astype("<f4", copy=False).tobytes())
+            names += table.column("path").to_pylist()
+        file.seek(0)
+        write_array_header_1_0(file, {**header, "shape": (len(names), dimension)})
     with atomic_file(output.with_name(f"{output.name}.paths.txt")) as beside:
         beside.write_text("".join(json.dumps(n, ensure_ascii=False) + "\n" for n in names), "utf-8")
 
