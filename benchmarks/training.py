@@ -1,8 +1,9 @@
 """One batch of the full recipe: this package's engine against the same step written plainly.
 
 The plain step is what a first implementation does: Pillow augmentation image by image, float32
-in NCHW, one d x d determinant a view, an optimizer that loops over parameters. Both train the
-recipe's network on the same images on the same device.
+in NCHW, one d x d determinant a view, an optimizer that loops over parameters. The engine's
+measures are added one by one. All train the recipe's network on the same images on the same
+device. With --reference the paper's public code, from a folder of its own, is the baseline.
 
     python benchmarks/training.py [--recipe cf-amc-ssl] [--batches 1] [--device cpu] [-o FILE]
 """
@@ -13,17 +14,22 @@ import argparse
 import json
 import platform
 import time
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 from PIL import Image
 from torch import nn
 from torch.nn import functional as F
+from torch.utils.flop_counter import FlopCounterMode
 from torchvision import transforms as T
 
 from cfamc_zoo.datasets import load_dataset
 from cfamc_zoo.training.allocator import keep_freed_memory
+from cfamc_zoo.training.batches import Batches
 from cfamc_zoo.training.engine import Engine
 from cfamc_zoo.training.recipe import Recipe, load_recipe
 from cfamc_zoo.zoo.encoder import Encoder, build_projector
@@ -89,17 +95,99 @@ class PlainStep:
             p -= 0.3 * (g + 0.9 * m)
 
 
-def crops_per_second(step, recipe: Recipe, batches: int, device: torch.device) -> float:  # type: ignore[no-untyped-def]
-    """Median over batches, the first one (allocation, compilation) left out."""
-    times = []
-    for number in range(batches + 1):
+class Unprefetched(Batches):
+    """Makes each batch's crops when they are asked for."""
+
+    def __init__(self, *arguments: Any):
+        super().__init__(*arguments)
+        self.stream = None
+
+
+def variants(device: torch.device) -> list[tuple[str, dict[str, str], torch.memory_format, type]]:
+    """What this package does beyond the plain step, one measure after the other."""
+    plain, last = torch.contiguous_format, torch.channels_last
+    steps = [
+        ("batched crops, B x B coding rate, fused LARS", "float32", "none", plain, Unprefetched),
+        ("+ channels-last", "float32", "none", last, Unprefetched),
+        ("+ bfloat16", "bfloat16", "none", last, Unprefetched),
+    ]
+    if device.type == "cuda":
+        steps += [
+            ("+ next crops on their own stream", "bfloat16", "none", last, Batches),
+            ("+ torch.compile", "bfloat16", "default", last, Batches),
+            ("+ CUDA graphs", "bfloat16", "reduce-overhead", last, Batches),
+        ]
+    return [
+        (name, {"precision": precision, "compile": mode}, layout, batches)
+        for name, precision, mode, layout, batches in steps
+    ]
+
+
+def make_engine(
+    recipe: Recipe,
+    images: np.ndarray,
+    device: torch.device,
+    layout: torch.memory_format,
+    batches: type,
+) -> Engine:
+    class Variant(Engine):
+        pass
+
+    Variant.layout = layout
+    engine = Variant(recipe, images, device)
+    engine.batches = batches(recipe, images, device, engine.part)
+    return engine
+
+
+def hardware(device: torch.device) -> dict[str, float]:
+    """Copy bandwidth in GB/s (read and written) and bfloat16 matmul rate in TFLOP/s."""
+    gpu = device.type == "cuda"
+    source = torch.empty(2**30 if gpu else 2**27, dtype=torch.uint8, device=device)
+    target = torch.empty_like(source)
+    n = 8192 if gpu else 1024
+    a = torch.randn(n, n, device=device, dtype=torch.bfloat16)
+    copying = median_seconds(lambda: target.copy_(source), 20, device)
+    multiplying = median_seconds(lambda: a @ a, 20, device)
+    return {
+        "copy_gb_per_s": 2 * source.numel() / copying / 1e9,
+        "bf16_matmul_tflop_per_s": 2 * n**3 / multiplying / 1e12,
+    }
+
+
+def flop_per_crop(recipe: Recipe) -> float:
+    """Of a forward and a backward pass: three times those of the forward pass."""
+    encoder = Encoder(recipe.encoder, projector=build_projector(recipe.encoder)).eval()
+    with FlopCounterMode(display=False) as counter, torch.no_grad():
+        encoder(torch.zeros(1, 3, 32, 32), "projection")
+    return 3.0 * counter.get_total_flops()
+
+
+def median_seconds(step: Callable[[], object], times: int, device: torch.device) -> float:
+    """Of one call; three calls come first and are left out (allocation, compilation)."""
+    seconds = []
+    for _ in range(times + 3):
+        start = time.perf_counter()
+        step()
+        if device.type == "cuda":
+            torch.cuda.synchronize()
+        seconds.append(time.perf_counter() - start)
+    return float(np.median(seconds[3:]))
+
+
+def crops_per_second(
+    step: Callable[[int], None], recipe: Recipe, batches: int, device: torch.device
+) -> float:
+    """Median over batches; the first ones (allocation, compilation) are left out."""
+    warm = 3 if device.type == "cuda" else 1
+    seconds = []
+    for number in range(batches + warm):
         start = time.perf_counter()
         step(number)
         if device.type == "cuda":
             torch.cuda.synchronize()
-        times.append(time.perf_counter() - start)
+        seconds.append(time.perf_counter() - start)
     crops = recipe.batch_size * recipe.views.count * recipe.replays
-    return crops / float(np.median(times[1:]))
+    return crops / float(np.median(seconds[warm:]))
 
 
 def main() -> None:
@@ -108,31 +196,50 @@ def main() -> None:
     parser.add_argument("--batches", type=int, default=1)
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE")
+    parser.add_argument("--reference", type=Path, help="a copy of softsys4ai/CF-AMC-SSL")
     parser.add_argument("-o", "--output", type=Path)
     arguments = parser.parse_args()
     recipe = load_recipe(arguments.recipe, arguments.set)
     images = load_dataset("cifar10-sample").images
     device = torch.device(arguments.device)
-
-    # The plain step first, under the allocator's defaults, as a plain script would run.
-    plain = crops_per_second(
-        PlainStep(recipe, images, device).step, recipe, arguments.batches, device
+    machine = hardware(device)
+    print(
+        f"copy {machine['copy_gb_per_s']:,.1f} GB/s, bfloat16 matmul "
+        f"{machine['bf16_matmul_tflop_per_s']:,.2f} TFLOP/s"
     )
+    rows: list[dict[str, Any]] = []
+
+    def add(name: str, step: Callable[[int], None]) -> None:
+        rate = crops_per_second(step, recipe, arguments.batches, device)
+        share = rate * flop_per_crop(recipe) / machine["bf16_matmul_tflop_per_s"] / 1e12
+        ratio = rate / rows[0]["crops_per_second"] if rows else 1.0
+        rows.append({"name": name, "crops_per_second": rate, "ratio": ratio, "share": share})
+        print(f"{name:48} {rate:10,.1f} crops/s {ratio:6.2f}x {100 * share:5.1f}%", flush=True)
+
+    print(f"{'':48} {'':10}         {'':5}  of the matmul rate")
+    if arguments.reference:
+        from reference import ReferenceStep
+
+        add("public implementation", ReferenceStep(arguments.reference, recipe, images, device).step)
+    # Under the allocator's defaults, as a plain script would run.
+    add("plain step", PlainStep(recipe, images, device).step)
     keep_freed_memory()
-    ours = crops_per_second(Engine(recipe, images, device).step, recipe, arguments.batches, device)
-    print(f"plain step   {plain:10.1f} crops/s")
-    print(f"this package {ours:10.1f} crops/s   {ours / plain:.2f}x")
+    with torch.backends.cudnn.flags(enabled=True, benchmark=True):
+        for name, keys, layout, batches in variants(device):
+            chosen = replace(recipe, **keys)
+            add(name, make_engine(chosen, images, device, layout, batches).step)
+        add("as trained", Engine(recipe, images, device).step)
     if arguments.output:
         result = {
             "recipe": recipe.name,
             "settings": arguments.set,
-            "plain_crops_per_second": plain,
-            "crops_per_second": ours,
-            "ratio": ours / plain,
+            **machine,
+            "flop_per_crop": flop_per_crop(recipe),
+            "rows": rows,
             "threads": torch.get_num_threads(),
             "torch": torch.__version__,
             "machine": platform.platform(),
-            "device": str(device),
+            "device": torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu",
         }
         arguments.output.write_text(json.dumps(result, indent=2) + "\n")
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -11,6 +11,20 @@ from cfamc_zoo.cli import output
 from cfamc_zoo.cli.options import Device, Json, Limit, Model, Seed
 from cfamc_zoo.errors import UnknownNameError, UsageError
 from cfamc_zoo.zoo.spec import FEATURES
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from torch import Tensor, nn
+
+    from cfamc_zoo.datasets import LabelledImages
+    from cfamc_zoo.zoo.encoder import Encoder
+    from cfamc_zoo.zoo.multicrop import CropPlan, MultiCrop
+    from cfamc_zoo.zoo.weights import Release
+
+HEADS = ("linear", "published")
+SELECTIONS = ("clean", "robust")
+ATTACKED = 1000  # held-out images that are attacked for --select robust
 
 
 def probe(
@@ -20,6 +34,15 @@ def probe(
     ] = None,
     features: Annotated[
         str | None, typer.Option(help="[default: what the release's own probe reads]")
+    ] = None,
+    head: Annotated[
+        str, typer.Option(help="linear, or published: the paper's script's schedule.")
+    ] = "linear",
+    select: Annotated[
+        str, typer.Option(help="What held-out training images choose a head by: clean or robust.")
+    ] = "clean",
+    crops: Annotated[
+        int | None, typer.Option(min=1, help="Mean of so many crops. [default: the whole image]")
     ] = None,
     out: Annotated[
         Path | None, typer.Option("-o", "--output", help="Write the head here (.safetensors).")
@@ -32,6 +55,12 @@ def probe(
     """Fit a linear head on frozen features; report its accuracy."""
     if features is not None and features not in FEATURES:
         raise UnknownNameError("feature", features, FEATURES)
+    if head not in HEADS:
+        raise UnknownNameError("head", head, HEADS)
+    if select not in SELECTIONS:
+        raise UnknownNameError("selection", select, SELECTIONS)
+    if head == "published" and select != "clean":
+        raise UsageError("--select is for --head linear; the published schedule chooses nothing")
     if out is not None and not out.parent.is_dir():
         raise UsageError(f"folder {str(out.parent)!r} does not exist; create it first")
 
@@ -49,27 +78,59 @@ def probe(
 
     from cfamc_zoo.evaluation.intervals import wilson
     from cfamc_zoo.evaluation.probe import extract, fit_probe
+    from cfamc_zoo.evaluation.published import EPOCHS, fit_published_head
     from cfamc_zoo.zoo.classifier import Classifier, probe_bytes
     from cfamc_zoo.zoo.device import find_device
+    from cfamc_zoo.zoo.multicrop import MultiCrop
 
     where = find_device(device)
+    plan = _crop_plan(release, crops, seed)
     encoder = load_encoder(release).to(where)
+    reader = MultiCrop(encoder, plan) if plan else encoder
     with output.progress(f"{features} of {name}", len(train) + len(test)) as bar:
         x, held = (
-            extract(encoder, part.images, features, device=where, advance=bar.advance)
+            extract(reader, part.images, features, device=where, advance=bar.advance)
             for part in (train, test)
         )
     labels = torch.from_numpy(train.labels).to(where)
-    with output.progress("fitting", None):
-        fitted = fit_probe(x, labels, len(train.classes), seed=seed)
-    correct = fitted.head.to(where)(held).argmax(1).cpu() == torch.from_numpy(test.labels)
+    chosen: dict[str, object] = {}
+    if head == "published":
+        with output.progress("fitting", len(train) * len(EPOCHS)) as bar:
+            fitted = fit_published_head(
+                reader,
+                features,
+                train.images,
+                x,
+                labels,
+                len(train.classes),
+                seed=seed,
+                advance=bar.advance,
+            )
+    else:
+        with output.progress("fitting", None):
+            best = fit_probe(
+                x,
+                labels,
+                len(train.classes),
+                seed=seed,
+                robust=_robust(release, reader, features, train) if select == "robust" else None,
+            )
+        fitted = best.head
+        chosen = {
+            "select": select,
+            "decay": best.decay,
+            "held_out_accuracy": {str(k): v for k, v in best.held_out.items()},
+            "held_out_robust_accuracy": {str(k): v for k, v in best.held_out_robust.items()},
+        }
+    on_train = 100 * (fitted(x).argmax(1) == labels).float().mean().item()
+    correct = fitted(held).argmax(1).cpu() == torch.from_numpy(test.labels)
     low, high = wilson(int(correct.sum()), len(test))
     accuracy = 100 * correct.float().mean().item()
     if out is not None:
         from cfamc_zoo.atomic import atomic_file
 
         classifier = Classifier(
-            encoder, fitted.head, feature=features, classes=train.classes, data=train.name
+            reader, fitted, feature=features, classes=train.classes, data=train.name
         )
         with atomic_file(out) as path:
             path.write_bytes(probe_bytes(classifier))
@@ -80,10 +141,11 @@ def probe(
                 "sha256": release.digest,
                 "data": name,
                 "feature": features,
+                "head": head,
+                "crops": plan.to_json() if plan else None,
                 "train_images": len(train),
-                "decay": fitted.decay,
-                "held_out_accuracy": {str(k): v for k, v in fitted.held_out.items()},
-                "train_accuracy": fitted.train,
+                **chosen,
+                "train_accuracy": on_train,
                 "test_accuracy": accuracy,
                 "low": 100 * low,
                 "high": 100 * high,
@@ -94,15 +156,60 @@ def probe(
         )
         return
     output.table(
-        ("feature", "decay", "train %", "test %", "95% interval"),
+        ("feature", "head", "crops", "train %", "test %", "95% interval"),
         [
             (
                 features,
-                f"{fitted.decay:g}",
-                f"{fitted.train:.2f}",
+                f"{head}, decay {chosen['decay']}" if chosen else head,
+                str(crops or "-"),
+                f"{on_train:.2f}",
                 f"{accuracy:.2f}",
                 f"{100 * low:.2f}..{100 * high:.2f}",
             )
         ],
-        right=(1, 2, 3),
+        right=(2, 3, 4),
     )
+
+
+def _robust(
+    release: Release, reader: Encoder | MultiCrop, feature: str, train: LabelledImages
+) -> Callable[[nn.Linear, Tensor], float]:
+    """Accuracy of a head under PGD-10 at the radius that the encoder was trained against."""
+    import torch
+
+    from cfamc_zoo.evaluation.pgd import Pgd
+    from cfamc_zoo.evaluation.robustness import evaluate
+    from cfamc_zoo.zoo.classifier import Classifier
+
+    eps = release.config.threat_model.get("eps", "8/255")
+
+    def measure(head: nn.Linear, held: Tensor) -> float:
+        chosen = held[:ATTACKED].cpu().numpy()
+        where = head.weight.device
+        images = torch.from_numpy(train.images[chosen]).to(where).permute(0, 3, 1, 2) / 255
+        _, robust = evaluate(
+            Classifier(reader, head, feature=feature, classes=train.classes, data=train.name),
+            images,
+            torch.from_numpy(train.labels[chosen]).to(where),
+            classes=len(train.classes),
+            attack=Pgd(steps=10),
+            epsilons=[eps],
+        )
+        return robust.value
+
+    return measure
+
+
+def _crop_plan(release: Release, crops: int | None, seed: int) -> CropPlan | None:
+    """So many crops of the kind that the model was trained on."""
+    from cfamc_zoo.zoo.multicrop import CropPlan
+
+    if crops is None:
+        return None
+    views = release.config.recipe.get("views")
+    if views is None:
+        raise UsageError(
+            f"release {release.config.name!r} does not say which crops it was trained on; "
+            "leave --crops away"
+        )
+    return CropPlan(crops, tuple(views["scale"]), tuple(views["ratio"]), seed)

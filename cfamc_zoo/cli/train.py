@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import signal
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -17,7 +17,7 @@ from cfamc_zoo.errors import OutputExistsError, UsageError
 if TYPE_CHECKING:
     import numpy as np
 
-    from cfamc_zoo.training.loop import Result
+    from cfamc_zoo.training.loop import Report, Result
     from cfamc_zoo.training.recipe import Recipe
 
 
@@ -32,6 +32,12 @@ def train(
     max_minutes: Annotated[
         float | None, typer.Option(help="Stop after so long, with a checkpoint.")
     ] = None,
+    tensorboard: Annotated[
+        bool, typer.Option("--tensorboard", help="Also write RUN/tensorboard.")
+    ] = False,
+    plot: Annotated[
+        bool, typer.Option("--plot", help="Draw RUN/curves.svg at the end.")
+    ] = False,
     device: Annotated[str | None, typer.Option(help="cpu, cuda, cuda:1, ...")] = None,
     json: Annotated[bool, typer.Option("--json", help="One JSON object to stdout.")] = False,
 ) -> None:
@@ -53,20 +59,30 @@ def train(
     with (
         distributed.join(find_device(device)) as where,
         _interruptible() as interrupted,
-        output.training_progress(chosen.name) as report,
+        output.training_progress(chosen.name) as progress,
+        ExitStack() as stack,
     ):
-        _open_run(run, chosen, resume)
+        done = _open_run(run, chosen, resume)
+        logs = [progress]
+        if tensorboard and distributed.rank() == 0:
+            from cfamc_zoo.training.tensorboard import tensorboard as open_log
+
+            logs.append(stack.enter_context(open_log(run, after=done)))
         result = train(
             chosen,
             _images(chosen.data),
             run,
             device=where,
-            report=report,
+            report=_to_all(logs),
             stop=lambda: interrupted() or time.monotonic() > deadline,
         )
         first = distributed.rank() == 0
     if not first:
         return
+    if plot:
+        from cfamc_zoo.training.curves import plot_curves
+
+        output.note(f"curves: {plot_curves(run)}")
     if not result.finished:
         output.note(f"stopped at batch {result.step}; go on with --resume")
         if interrupted():
@@ -86,9 +102,13 @@ def train(
         output.result(str(folder or run))
 
 
-def _open_run(run: Path, recipe: Recipe, resume: bool) -> None:
-    """Makes the folder of a new run, or checks that an old one is of the same recipe."""
-    from cfamc_zoo.training.checkpoint import FILE, read_recipe
+def _open_run(run: Path, recipe: Recipe, resume: bool) -> int:
+    """Makes the folder of a new run, or checks that an old one is of the same recipe.
+
+    Returns:
+        The batches it has done.
+    """
+    from cfamc_zoo.training.checkpoint import FILE, read_progress, read_recipe
 
     there = (run / FILE).exists()
     if there and not resume:
@@ -115,6 +135,15 @@ def _open_run(run: Path, recipe: Recipe, resume: bool) -> None:
 
     with storage_errors(run):
         run.mkdir(parents=True, exist_ok=True)
+    return read_progress(run).step if there else 0
+
+
+def _to_all(logs: Sequence[Callable[[Report], None]]) -> Callable[[Report], None]:
+    def report(line: Report) -> None:
+        for log in logs:
+            log(line)
+
+    return report
 
 
 def _images(data: str) -> np.ndarray:

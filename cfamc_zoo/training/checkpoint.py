@@ -57,13 +57,23 @@ def read_recipe(run: Path) -> Recipe:
     return recipe_from_json(json.loads(_metadata(run)["recipe"]))
 
 
+def read_progress(run: Path) -> Progress:
+    """How far a run has come.
+
+    Raises:
+        TrainingError: no checkpoint there, or not one of ours.
+    """
+    metadata = _metadata(run)
+    return Progress(int(metadata["step"]), float(metadata["seconds"]))
+
+
 def load_checkpoint(run: Path, engine: Engine) -> Progress:
     """Puts weights, momentum and perturbation back into the engine.
 
     Raises:
         TrainingError: no checkpoint there, or one of another recipe.
     """
-    metadata = _metadata(run)
+    progress = read_progress(run)
     try:
         tensors = load_file(run / FILE, device=str(engine.delta.device))
         engine.encoder.load_state_dict(
@@ -78,7 +88,7 @@ def load_checkpoint(run: Path, engine: Engine) -> Progress:
         raise TrainingError(
             f"checkpoint in {str(run)!r} does not fit its recipe: {error}; start a new run"
         ) from error
-    return Progress(int(metadata["step"]), float(metadata["seconds"]))
+    return progress
 
 
 def _metadata(run: Path) -> dict[str, str]:

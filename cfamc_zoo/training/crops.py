@@ -2,21 +2,20 @@
 
 N counts crops, C = 3 channels, S is the image side. Each crop has its own random parameters,
 drawn first (`draw`) and applied after (`apply`), so that every operation can be held against
-torchvision's own on the same parameters. Resampling and blurring are separable linear maps,
-hence two small matrix products a crop: no gather, no loop, no host synchronization.
-Sources: RandomResizedCrop and ColorJitter as torchvision defines them; the augmentation of
-EMP-SSL (arXiv 2304.03977) and CF-AMC-SSL (arXiv 2501.03507).
+torchvision's own on the same parameters. Resampling and blurring are separable linear maps.
+Sources: ColorJitter as torchvision defines it; the augmentation of EMP-SSL (arXiv 2304.03977)
+and CF-AMC-SSL (arXiv 2501.03507).
 """
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass, fields
 
 import torch
 from torch import Generator, Tensor
 
 from cfamc_zoo.training.recipe import Views
+from cfamc_zoo.zoo.boxes import Boxes, draw_boxes, resized_crop, separable
 
 BLUR_RADIUS = 8  # pixels: four sigma at the largest sigma of the recipes, 2
 GREY = (0.2989, 0.587, 0.114)  # ITU-R 601-2 luma, as in torchvision
@@ -26,16 +25,11 @@ BRIGHTNESS, CONTRAST, SATURATION, HUE = range(4)
 
 
 @dataclass(frozen=True)
-class CropParameters:
-    """Random parameters of N crops. Boxes are in pixels, angles in turns."""
+class CropParameters(Boxes):
+    """Random parameters of N crops: their boxes, and what is done to their colours."""
 
-    top: Tensor  # (N,) float32, whole numbers
-    left: Tensor
-    height: Tensor
-    width: Tensor
-    flip: Tensor  # (N,) bool
     factors: Tensor  # (N, 3) brightness, contrast, saturation; 1 changes nothing
-    hue: Tensor  # (N,) in [-0.5, 0.5]; 0 changes nothing
+    hue: Tensor  # (N,) turns in [-0.5, 0.5]; 0 changes nothing
     order: Tensor  # (N, 4) int64, a permutation of BRIGHTNESS..HUE
     grey: Tensor  # (N,) bool
     sigma: Tensor  # (N,) blur in pixels; 0 leaves the crop sharp
@@ -49,29 +43,13 @@ def draw(views: Views, n: int, size: int, generator: Generator) -> CropParameter
     def uniform(*shape: int, low: float = 0.0, high: float = 1.0) -> Tensor:
         return torch.rand(*shape, generator=generator, device=device) * (high - low) + low
 
-    # torchvision draws boxes until one fits, ten times at most, then takes the whole image.
-    area = uniform(n, 10, low=views.scale[0], high=views.scale[1]) * size * size
-    log_ratio = [math.log(r) for r in views.ratio]
-    ratio = torch.exp(uniform(n, 10, low=log_ratio[0], high=log_ratio[1]))
-    width, height = (area * ratio).sqrt().round(), (area / ratio).sqrt().round()
-    fits = (width > 0) & (width <= size) & (height > 0) & (height <= size)
-    first = fits.int().argmax(1, keepdim=True)
-    whole = ~fits.any(1)
-    width = width.gather(1, first)[:, 0].masked_fill(whole, size)
-    height = height.gather(1, first)[:, 0].masked_fill(whole, size)
-    top = (uniform(n) * (size - height + 1)).floor()
-    left = (uniform(n) * (size - width + 1)).floor()
-
+    boxes = draw_boxes(n, size, scale=views.scale, ratio=views.ratio, generator=generator)
     jittered = uniform(n) < views.jitter_p
     strength = torch.tensor(views.jitter[:3], device=device)
     factors = 1 + (2 * uniform(n, 3) - 1) * strength
     hue = (2 * uniform(n) - 1) * views.jitter[3]
     return CropParameters(
-        top=top,
-        left=left,
-        height=height,
-        width=width,
-        flip=uniform(n) < views.flip_p,
+        **vars(boxes) | {"flip": uniform(n) < views.flip_p},
         factors=torch.where(jittered[:, None], factors, 1.0),
         hue=torch.where(jittered, hue, 0.0),
         order=uniform(n, 4).argsort(1),
@@ -95,7 +73,7 @@ def apply(images: Tensor, p: CropParameters) -> Tensor:
     Returns:
         (N, 3, S, S) float32 in [0, 1].
     """
-    x = resized_crop(images, p.top, p.left, p.height, p.width, p.flip)
+    x = resized_crop(images, p)
     x = jitter(x, p.factors, p.hue, p.order)
     x = torch.where(p.grey[:, None, None, None], luma(x), x)
     x = gaussian_blur(x, p.sigma)
@@ -122,37 +100,6 @@ def make_views(
     }
     crops = images[part].repeat(views.count, 1, 1, 1).float() / 255
     return apply(crops, CropParameters(**mine))
-
-
-def resized_crop(
-    x: Tensor, top: Tensor, left: Tensor, height: Tensor, width: Tensor, flip: Tensor
-) -> Tensor:
-    """Box of each image resized bilinearly to the full side, then mirrored where `flip`.
-
-    Equal to torchvision's `resized_crop` (crops never shrink, so its antialiasing is idle).
-    """
-    rows = _resample_matrix(top, height, x.shape[-2])
-    columns = _resample_matrix(left, width, x.shape[-1])
-    columns = torch.where(flip[:, None, None], columns.flip(1), columns)
-    return _separable(x, rows, columns)
-
-
-def _resample_matrix(start: Tensor, length: Tensor, size: int) -> Tensor:
-    """(N, size, size) matrices that resample [start, start + length) to `size` points."""
-    grid = torch.arange(size, device=start.device, dtype=torch.float32)
-    source = (grid + 0.5) * (length / size)[:, None] - 0.5
-    # Clamping to the box repeats its border pixels: nothing outside the crop is seen.
-    source = source.clamp(min=0).minimum(length[:, None] - 1) + start[:, None]
-    return (1 - (source[:, :, None] - grid).abs()).clamp(min=0)
-
-
-def _separable(x: Tensor, rows: Tensor, columns: Tensor) -> Tensor:
-    """rows @ x @ columns^T for each crop and channel; x (N, C, S, S), matrices (N, S, S)."""
-    n, c, h, w = x.shape
-    # One matrix product a crop and axis: the channels ride along as further columns.
-    x = x.transpose(1, 2).reshape(n, h, c * w)
-    x = (rows @ x).reshape(n, h * c, w) @ columns.transpose(1, 2)
-    return x.reshape(n, h, c, w).transpose(1, 2)
 
 
 def luma(x: Tensor) -> Tensor:
@@ -211,7 +158,7 @@ def gaussian_blur(x: Tensor, sigma: Tensor) -> Tensor:
     which approximates the Gaussian by boxes and repeats the border.
     """
     matrix = _blur_matrix(sigma, x.shape[-1])
-    return _separable(x, matrix, matrix)
+    return separable(x, matrix, matrix)
 
 
 def _blur_matrix(sigma: Tensor, size: int) -> Tensor:

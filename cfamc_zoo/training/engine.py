@@ -15,7 +15,8 @@ from torch.nn.parallel import DistributedDataParallel
 
 from cfamc_zoo.errors import UsageError
 from cfamc_zoo.training.adversary import ascend, replay
-from cfamc_zoo.training.crops import make_views
+from cfamc_zoo.training.batches import Batches
+from cfamc_zoo.training.compilation import compiled
 from cfamc_zoo.training.distributed import gather, rank, synchronize, world_size
 from cfamc_zoo.training.lars import Lars
 from cfamc_zoo.training.loss import objective_loss
@@ -36,7 +37,7 @@ class Engine:
     """The parts of a run that change as it goes, and how one batch changes them.
 
     What a batch does is a function of the weights, the perturbation and the batch's number
-    alone: images and crops are drawn from (seed, number), so a resumed run is the same run.
+    alone, so a resumed run is the same run.
 
     Args:
         recipe: what to do.
@@ -46,6 +47,8 @@ class Engine:
     Raises:
         UsageError: fewer images than one batch, or one that does not divide among processes.
     """
+
+    layout = torch.channels_last  # of weights and crops
 
     def __init__(self, recipe: Recipe, images: np.ndarray, device: torch.device):
         if len(images) < recipe.batch_size:
@@ -61,17 +64,18 @@ class Engine:
         self.recipe = recipe
         share = recipe.batch_size // world_size()
         self.part = slice(rank() * share, (rank() + 1) * share)  # of the batch, this process's
-        self.data = torch.from_numpy(images).permute(0, 3, 1, 2).contiguous().to(device)
-        self.batches = len(images) // recipe.batch_size  # an epoch
-        self.steps = self.batches * recipe.epochs
+        self.batches = Batches(recipe, images, device, self.part)
+        self.steps = len(self.batches) * recipe.epochs
 
         torch.manual_seed(recipe.seed)
         encoder = Encoder(recipe.encoder, projector=build_projector(recipe.encoder))
-        encoder = encoder.to(device).to(memory_format=torch.channels_last).train()
+        encoder = encoder.to(device).to(memory_format=self.layout).train()
         self.encoder = synchronize(encoder, device)
-        self.network: nn.Module = self.encoder
+        # What attacks pass through, and what updates do.
+        self.attacked: nn.Module = compiled(self.encoder, recipe.compile, device)
+        self.network = self.attacked
         if world_size() > 1:  # sums the weights' gradients over processes
-            self.network = DistributedDataParallel(self.encoder, broadcast_buffers=False)
+            self.network = DistributedDataParallel(self.attacked, broadcast_buffers=False)
         self.optimizer = Lars(
             self.encoder.parameters(),
             lr=recipe.optimizer.lr,
@@ -83,11 +87,10 @@ class Engine:
         self.clean_views = 1 if isinstance(recipe.objective, NtXent) else 0
         perturbed = (recipe.views.count - self.clean_views) * share
         # Free training's perturbation, kept from batch to batch and over epochs.
-        self.delta = torch.zeros(perturbed, *self.data.shape[1:], device=device)
+        self.delta = torch.zeros(perturbed, *self.batches.data.shape[1:], device=device)
 
         precisions = {"float32": torch.float32, "bfloat16": torch.bfloat16}
         self.precision = precisions.get(recipe.precision) or fast_dtype(device)
-        self.generator = torch.Generator(device)
         self.updates = 0  # of the weights, since the start of the run
         self.loss = torch.zeros((), device=device)  # of the last update
         self.parts: dict[str, Tensor] = {}
@@ -95,9 +98,7 @@ class Engine:
     def step(self, number: int) -> None:
         """Trains on batch `number`, counted from the start of the run."""
         self.updates = number * self.recipe.replays
-        self.generator.manual_seed(_seed(self.recipe.seed, number))
-        images, views = self._images(number), self.recipe.views
-        crops = make_views(images, views, self.generator, part=self.part)
+        crops, views = self.batches.take(number), self.recipe.views
         clean, attacked = crops.tensor_split([len(crops) * self.clean_views // views.count])
 
         def update(crops: Tensor) -> None:
@@ -115,13 +116,15 @@ class Engine:
                 # SimCLR's attack drives a crop's copy away from the crop itself; EMP's drives
                 # the views apart as training draws them together.
                 origin = attacked if self.clean_views else attacked[:0]
+                self.encoder.requires_grad_(False)
                 delta = ascend(
                     attacked,
                     Linf(parse_epsilon(eps)),
                     step=size,
                     steps=steps,
-                    loss=lambda x: self._objective(self.encoder, torch.cat((origin, x)))[0],
+                    loss=lambda x: self._objective(self.attacked, torch.cat((origin, x)))[0],
                 )
+                self.encoder.requires_grad_(True)
                 update(attacked + delta)
 
     def whole_delta(self) -> Tensor:
@@ -134,15 +137,8 @@ class Engine:
         whole = delta.unflatten(0, (-1, self.recipe.batch_size))
         self.delta.copy_(whole[:, self.part].flatten(0, 1))
 
-    def _images(self, number: int) -> Tensor:
-        """(B, 3, S, S) uint8: every image once an epoch, in an order of the epoch's own."""
-        epoch, batch = divmod(number, self.batches)
-        order = np.random.default_rng((self.recipe.seed, epoch)).permutation(len(self.data))
-        chosen = order[batch * self.recipe.batch_size :][: self.recipe.batch_size]
-        return self.data[torch.from_numpy(chosen).to(self.data.device)]
-
     def _objective(self, network: nn.Module, crops: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
-        crops = crops.contiguous(memory_format=torch.channels_last)
+        crops = crops.contiguous(memory_format=self.layout)
         reduced = self.precision != torch.float32
         with torch.autocast(crops.device.type, self.precision, enabled=reduced):
             z = network(crops, "projection")
@@ -168,8 +164,3 @@ def learning_rate(optimizer: Optimizer, update: int, steps: int, replays: int) -
     period = steps * replays if optimizer.schedule == "cosine" else steps
     return optimizer.lr * 0.5 * (1 + math.cos(math.pi * update / period))
 
-
-def _seed(seed: int, number: int) -> int:
-    """One 63-bit seed from two numbers."""
-    state = np.random.SeedSequence((seed, number)).generate_state(1, np.uint64)[0]
-    return int(state >> np.uint64(1))

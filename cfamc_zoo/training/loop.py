@@ -79,7 +79,7 @@ def train(
             last good checkpoint is kept.
         StorageError: the checkpoint cannot be written; the last one is kept.
     """
-    with training_faults():
+    with training_faults(), torch.backends.cudnn.flags(enabled=True, benchmark=True):
         engine = Engine(recipe, images, device)
         progress = Progress()
         if (run / FILE).exists():
@@ -107,19 +107,20 @@ def _run(
     while progress.step < last and not stopped:
         engine.step(progress.step)
         progress.step += 1
-        now = time.monotonic()
-        progress.seconds = before + now - started
         stopped = any_rank(stop(), engine.delta.device)
         ends = stopped or progress.step == last
 
         if ends or progress.step % recipe.log_steps == 0:
+            loss = _finite(engine.loss.item(), progress.step, run)  # waits for the device
+            now = time.monotonic()
+            progress.seconds = before + now - started
             pace = (now - logged_at) / (progress.step - logged_step)
             logged_at, logged_step = now, progress.step
             line = Report(
                 step=progress.step,
                 steps=last,
-                epoch=progress.step / engine.batches,
-                loss=_finite(engine.loss.item(), progress.step, run),
+                epoch=progress.step / len(engine.batches),
+                loss=loss,
                 parts={name: part.item() for name, part in engine.parts.items()},
                 learning_rate=engine.optimizer.param_groups[0]["lr"],
                 crops_per_second=crops / pace,
@@ -133,6 +134,7 @@ def _run(
                 report(line)
         if ends or progress.step % recipe.checkpoint_steps == 0:
             _finite(engine.loss.item(), progress.step, run)  # never replaces a good one by a bad
+            progress.seconds = before + time.monotonic() - started
             save_checkpoint(run, engine, progress)
     return stopped
 

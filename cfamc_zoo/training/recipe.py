@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, Literal, cast, get_args, get_type_hints
 
 from cfamc_zoo.errors import UnknownNameError, UsageError
+from cfamc_zoo.training.compilation import Compilation
 from cfamc_zoo.zoo.spec import Architecture
 from cfamc_zoo.zoo.threat import parse_epsilon
 
@@ -114,6 +115,7 @@ class Recipe:
     log_steps: int = 10  # batches between lines of metrics.jsonl
     seed: int = 0
     precision: Literal["auto", "float32", "bfloat16"] = "auto"  # of the forward pass
+    compile: Compilation = "auto"  # of the network, by torch.compile
     encoder: Architecture = field(default_factory=Architecture)
     views: Views = field(default_factory=Views)
     objective: Objective = field(default_factory=Emp)

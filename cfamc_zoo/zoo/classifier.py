@@ -8,8 +8,9 @@ from safetensors import SafetensorError
 from safetensors.torch import load, save
 from torch import Tensor, nn
 
-from cfamc_zoo.errors import ReleaseError
+from cfamc_zoo.errors import ReleaseError, UsageError
 from cfamc_zoo.zoo.encoder import Encoder
+from cfamc_zoo.zoo.multicrop import CropPlan, MultiCrop
 from cfamc_zoo.zoo.spec import FEATURES
 
 
@@ -24,7 +25,7 @@ class Classifier(nn.Module):
 
     def __init__(
         self,
-        encoder: Encoder,
+        encoder: Encoder | MultiCrop,
         head: nn.Linear,
         *,
         feature: str,
@@ -47,12 +48,16 @@ def probe_bytes(classifier: Classifier) -> bytes:
         "data": classifier.data,
         "classes": json.dumps(classifier.classes),
     }
+    if isinstance(classifier.encoder, MultiCrop):
+        metadata["crops"] = json.dumps(classifier.encoder.plan.to_json())
     tensors = {k: v.detach().cpu().contiguous() for k, v in classifier.head.state_dict().items()}
     return save(tensors, metadata)
 
 
 def attach_probe(encoder: Encoder, content: bytes, where: str) -> Classifier:
     """A classifier from an encoder and the bytes of a probe file.
+
+    A probe that was fitted to the mean over several crops reads that mean.
 
     Raises:
         ReleaseError: not a probe, or one for another feature width.
@@ -63,7 +68,8 @@ def attach_probe(encoder: Encoder, content: bytes, where: str) -> Classifier:
         metadata = json.loads(content[8 : 8 + length])["__metadata__"]
         feature, data = metadata["feature"], metadata["data"]
         classes = tuple(json.loads(metadata["classes"]))
-    except (SafetensorError, ValueError, KeyError, TypeError, RuntimeError) as error:
+        plan = CropPlan(**json.loads(metadata["crops"])) if "crops" in metadata else None
+    except (SafetensorError, ValueError, KeyError, TypeError, RuntimeError, UsageError) as error:
         raise ReleaseError(
             f"{where} is not a probe: {error}; train one with `cfamc-zoo probe`"
         ) from error
@@ -78,4 +84,5 @@ def attach_probe(encoder: Encoder, content: bytes, where: str) -> Classifier:
     head = nn.Linear(expected[1], expected[0])
     head.load_state_dict({k: v.float() for k, v in tensors.items()})
     head.eval().requires_grad_(False)
-    return Classifier(encoder, head, feature=feature, classes=classes, data=data)
+    reader = MultiCrop(encoder, plan) if plan else encoder
+    return Classifier(reader, head, feature=feature, classes=classes, data=data)

@@ -53,7 +53,8 @@ def download(spec: ModelSpec, *, revision: str | None = None) -> Path:
         RepositoryNotFoundError,
         RevisionNotFoundError,
     )
-    from huggingface_hub.utils import httpx, logging
+    # Its transport is httpx or httpx2, by version; it hands on the one that it uses.
+    from huggingface_hub.utils import httpx, logging  # type: ignore[attr-defined]
 
     wanted = revision or spec.revision
     verbosity = logging.get_verbosity()
