@@ -220,7 +220,9 @@ def main() -> None:
     if arguments.reference:
         from reference import ReferenceStep
 
-        add("public implementation", ReferenceStep(arguments.reference, recipe, images, device).step)
+        add(
+            "public implementation", ReferenceStep(arguments.reference, recipe, images, device).step
+        )
     # Under the allocator's defaults, as a plain script would run.
     add("plain step", PlainStep(recipe, images, device).step)
     keep_freed_memory()

@@ -1,7 +1,7 @@
 """Everything that a machine with a GPU is asked for, in slices of a few minutes.
 
-    python tools/gpu.py --work /tmp/zoo --out OUT --minutes 9     # again and again, until it is done
-    python tools/gpu.py --unpack FOLDER                            # where the repository lives
+    python tools/gpu.py --work /tmp/zoo --out OUT --minutes 9   # again and again, until done
+    python tools/gpu.py --unpack FOLDER                          # where the repository lives
 
 Each slice goes on where the last one stopped: training from its checkpoint, measuring from its
 last whole protocol. What is finished is packed into OUT: logs, heads and measurements as one tar,

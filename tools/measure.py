@@ -48,9 +48,7 @@ def measure(
     rows: list[dict[str, Any]] = []
     for data in sets:
         for attack in attacks:
-            answer = zoo(
-                "attack", "--data", data, *attack, "-m", model, "--probe", str(probe)
-            )
+            answer = zoo("attack", "--data", data, *attack, "-m", model, "--probe", str(probe))
             rows += [_row(answer, r, protocol, name, key, head, attack) for r in answer["results"]]
     result = {"sha256": fitted["sha256"], "head": fitted | {"output": probe.name}, "rows": rows}
     (run / f"{key}.json").write_text(json.dumps(result, indent=2) + "\n")

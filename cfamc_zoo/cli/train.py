@@ -35,9 +35,7 @@ def train(
     tensorboard: Annotated[
         bool, typer.Option("--tensorboard", help="Also write RUN/tensorboard.")
     ] = False,
-    plot: Annotated[
-        bool, typer.Option("--plot", help="Draw RUN/curves.svg at the end.")
-    ] = False,
+    plot: Annotated[bool, typer.Option("--plot", help="Draw RUN/curves.svg at the end.")] = False,
     device: Annotated[str | None, typer.Option(help="cpu, cuda, cuda:1, ...")] = None,
     json: Annotated[bool, typer.Option("--json", help="One JSON object to stdout.")] = False,
 ) -> None:

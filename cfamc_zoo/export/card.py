@@ -92,6 +92,7 @@ recipe `{recipe.get("name")}` on {recipe.get("data")}.
 
 ```python
 import cfamc_zoo
+
 encoder = cfamc_zoo.load("{config.name}")
 z = encoder(images)  # (N, 3, {size}, {size}) in [0, 1] -> (N, {a.features})
 classifier = cfamc_zoo.load_classifier("{config.name}")  # images -> logits

@@ -163,4 +163,3 @@ def learning_rate(optimizer: Optimizer, update: int, steps: int, replays: int) -
     """Rate of one weight update, of `steps` batches with `replays` updates each."""
     period = steps * replays if optimizer.schedule == "cosine" else steps
     return optimizer.lr * 0.5 * (1 + math.cos(math.pi * update / period))
-

@@ -53,6 +53,7 @@ def download(spec: ModelSpec, *, revision: str | None = None) -> Path:
         RepositoryNotFoundError,
         RevisionNotFoundError,
     )
+
     # Its transport is httpx or httpx2, by version; it hands on the one that it uses.
     from huggingface_hub.utils import httpx, logging  # type: ignore[attr-defined]
 
