@@ -130,7 +130,7 @@ Recipe `{recipe.get("name")}`: {recipe.get("title")}. {recipe.get("epochs")} epo
 {recipe.get("batch_size")} images, seed {recipe.get("seed")}; {minutes:.0f} minutes of training on
 {made.get("device")} (torch {made.get("torch")}). Heads are logistic regressions on the frozen
 representation of the training images. A tenth of those chose the weight decay: for the released
-head the one most robust to PGD-10 among those that keep 7/8 of the best clean accuracy.
+head the one most robust to PGD-10 among those that keep 95% of the best clean accuracy.
 
 ## Citation
 
