@@ -1,6 +1,6 @@
 """Runs the README's tour on the bundled sample and puts what it printed there.
 
-    python docs/tour.py
+python docs/tour.py
 """
 
 from __future__ import annotations
