@@ -50,6 +50,7 @@ def main() -> None:
     results = measured(run)
     folder = ROOT / "cfamc_zoo/zoo/bundled" / name if arguments.bundle else run / name
     shutil.rmtree(folder, ignore_errors=True)
+    folder.parent.mkdir(parents=True, exist_ok=True)
     probe = str(run / "own.safetensors")
     zoo("export", str(run), "-o", str(folder), "--name", name, "--probe", probe)
     release = open_release(folder)

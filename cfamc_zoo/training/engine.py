@@ -48,7 +48,7 @@ class Engine:
         UsageError: fewer images than one batch, or one that does not divide among processes.
     """
 
-    layout = torch.channels_last  # of weights and crops
+    layout = torch.channels_last  # of weights and crops; see `_layout`
 
     def __init__(self, recipe: Recipe, images: np.ndarray, device: torch.device):
         if len(images) < recipe.batch_size:
@@ -62,6 +62,7 @@ class Engine:
                 "--set batch_size to a multiple"
             )
         self.recipe = recipe
+        self.layout = _layout(recipe, device, self.layout)
         share = recipe.batch_size // world_size()
         self.part = slice(rank() * share, (rank() + 1) * share)  # of the batch, this process's
         self.batches = Batches(recipe, images, device, self.part)
@@ -157,6 +158,19 @@ class Engine:
         self.optimizer.step()
         self.loss = loss.detach()
         self.updates += 1
+
+
+def _layout(
+    recipe: Recipe, device: torch.device, wanted: torch.memory_format
+) -> torch.memory_format:
+    """Channels-last, but for networks of fewer than 8 channels on a CPU.
+
+    There torch 2.14's channels-last training step writes past the end of a buffer on processors
+    without AVX-512; such networks are for trying things out, and the plain layout serves them.
+    """
+    if device.type == "cpu" and recipe.encoder.width < 8:
+        return torch.contiguous_format
+    return wanted
 
 
 def learning_rate(optimizer: Optimizer, update: int, steps: int, replays: int) -> float:
