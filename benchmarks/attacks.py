@@ -22,7 +22,7 @@ import torch
 
 import cfamc_zoo
 from cfamc_zoo.datasets import load_dataset
-from cfamc_zoo.evaluation.pgd import Pgd
+from cfamc_zoo.evaluation.attacks.pgd import Pgd
 from cfamc_zoo.evaluation.robustness import evaluate
 from cfamc_zoo.zoo.registry import default_model
 

@@ -65,7 +65,7 @@ def attack(
 
     import torch
 
-    from cfamc_zoo.evaluation.pgd import Pgd
+    from cfamc_zoo.evaluation.attacks.pgd import Pgd
     from cfamc_zoo.evaluation.robustness import environment, evaluate
     from cfamc_zoo.zoo.device import find_device
 
