@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -50,6 +51,10 @@ def attack(
     probe: Annotated[
         Path | None, typer.Option(help="A head of your own, made by `cfamc-zoo probe`.")
     ] = None,
+    features: Annotated[
+        str, typer.Option(help="Of feature: backbone, representation or projection.")
+    ] = "backbone",
+    distance: Annotated[str, typer.Option(help="Of feature: l2 or cosine.")] = "l2",
     save: Annotated[
         Path | None, typer.Option(help="Write the adversarial images here (.npy, .parquet).")
     ] = None,
@@ -83,6 +88,27 @@ def attack(
 
     release = resolve(model or default_model())
     dataset = data_of(release, data).first(limit)
+    if attack == "feature":
+        from cfamc_zoo.cli.attack_feature import attack_feature
+
+        for flag, value in (("--save", save), ("--state", state), ("--probe", probe)):
+            if value is not None:
+                raise UsageError(f"{flag} is for attacks on a classifier, not for feature")
+        attack_feature(
+            release,
+            dataset,
+            features=features,
+            distance=distance,
+            norm=norm,
+            epsilons=epsilons,
+            steps=steps or STEPS[attack],
+            step_size=step_size,
+            seed=seed,
+            device=device,
+            batch_size=batch_size,
+            json=json,
+        )
+        return
     classifier = classifier_of(release, probe)
     if classifier.classes != dataset.classes:
         raise UsageError(
@@ -93,6 +119,7 @@ def attack(
     import torch
 
     from cfamc_zoo.evaluation.attacks.ensemble import members_of, substitutions
+    from cfamc_zoo.evaluation.doubts import Doubt, compare, examine
     from cfamc_zoo.evaluation.ledger import FileLedger, Ledger
     from cfamc_zoo.evaluation.robustness import accuracies, environment, evaluate
     from cfamc_zoo.zoo.classifier import probe_bytes
@@ -125,10 +152,17 @@ def attack(
         output.note(f"note: {text}")
     total = len(images) * len(epsilons) * len(members_of(chosen))
 
+    doubts: list[Doubt] = []
+
     def show(complete: str) -> None:
         found = accuracies(ledger, chosen, epsilons)
         if json:
-            extra = {"notes": notes, "state": complete, **environment(where)}
+            extra = {
+                "notes": notes,
+                "doubts": [asdict(doubt) for doubt in doubts],
+                "completeness": complete,
+                **environment(where),
+            }
             rows = [attack_results.row_of(r) for r in found]
             output.json_result({**settings, **extra, "results": rows})
         else:
@@ -150,6 +184,16 @@ def attack(
                 advance=bar.advance,
                 say=lambda text: output.note(f"note: {text}"),
             )
+        with output.progress("checks of the model", None):
+            doubts += examine(
+                classifier,
+                images.to(where),
+                torch.from_numpy(dataset.labels).to(where),
+                classes=len(dataset.classes),
+                eps=epsilons[0],
+                norm=norm,
+                seed=seed,
+            )
     except (ZooError, KeyboardInterrupt):
         if ledger.stages:
             output.note("not all was measured; so far:")
@@ -157,6 +201,9 @@ def attack(
         if state is not None:
             output.note(f"the same command goes on from {state}")
         raise
+    doubts += compare(accuracies(ledger, chosen, epsilons), norm=norm)
+    for doubt in doubts:
+        output.note(f"warning: {doubt.text}")
     if save is not None:
         from cfamc_zoo.evaluation.saving import save as save_images
 

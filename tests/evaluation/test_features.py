@@ -14,10 +14,10 @@ from tests.evaluation.attacks.models import some_images
 
 
 class Average(nn.Module):
-    """The mean of each channel: at most eps moves it, by exactly eps."""
+    """The mean of an image, one number: a perturbation moves it by eps at most."""
 
     def forward(self, x):
-        return x.mean((2, 3))
+        return x.mean((1, 2, 3))[:, None]
 
 
 class Constant(nn.Module):
@@ -34,7 +34,7 @@ def line(n=9):
 def test_on_a_linear_encoder_the_perturbation_is_the_optimal_one():
     images, eps = line(), 0.01
     encoder = Average()
-    with attacked(encoder, images, torch.zeros(9, dtype=torch.long), 3) as target:
+    with attacked(encoder, images, torch.zeros(9, dtype=torch.long), 1) as target:
         own = target.logits(images)
         pushed = FeatureAttack().push(target, images, own, threat_of("linf", "0.01"), range(9))
         assert ((target.logits(pushed) - own).abs() - eps).abs().max() < 1e-4
@@ -68,9 +68,7 @@ def test_measures_where_they_can_be_counted_by_hand():
     (result,) = evaluate_features(Average(), line(), attack=FeatureAttack(), epsilons=["0.1"])
     # Of 36 pairs 8 are one step apart (0.075), 7 two steps (0.15): 0.1 is at least 8 of 36.
     assert result.push_quantiles == pytest.approx([8 / 36] * 9)
-    # One neighbour is nearer than the point itself (0.025 < 0.1), the next is not (0.05 < 0.1 is!)
-    inside = [sum(0 < abs(0.1 - 0.075 * k) < 0.0999 for k in range(1, 9)) for _ in range(9)]
-    assert inside == [2] * 9
+    # On the side it went to, two neighbours (0.025 and 0.05 away) are nearer than itself (0.1).
     assert 0 < result.breakaway_risk <= 2 / 8
     assert sum(result.retrieved) <= 2, "only at the ends is there no neighbour to pass"
 
@@ -82,7 +80,7 @@ def test_small_balls_are_harmless_and_large_ones_are_not():
     assert small.breakaway_risk == small.overlap_risk == 0
     assert small.retrieval[0] == 100
     assert max(small.push_quantiles) == 0
-    assert min(small.pull_quantiles) > 0
+    assert sum(small.pull_quantiles) > sum(large.pull_quantiles)
     assert large.breakaway_risk > small.breakaway_risk
     assert large.overlap_risk > 0
     assert large.retrieval[0] < 50
