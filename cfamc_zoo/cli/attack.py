@@ -58,6 +58,9 @@ def attack(
     save: Annotated[
         Path | None, typer.Option(help="Write the adversarial images here (.npy, .parquet).")
     ] = None,
+    report: Annotated[
+        Path | None, typer.Option(help="Write a page with pictures here (.html).")
+    ] = None,
     state: Annotated[
         Path | None, typer.Option(help="Keep the run's state here; the same command goes on.")
     ] = None,
@@ -82,6 +85,8 @@ def attack(
         from cfamc_zoo.evaluation.saving import check_path
 
         check_path(save)
+    if report is not None:
+        attack_results.check_report_path(report)
 
     from cfamc_zoo.cli.data import classifier_of, data_of
     from cfamc_zoo.zoo.registry import default_model, resolve
@@ -91,7 +96,10 @@ def attack(
     if attack == "feature":
         from cfamc_zoo.cli.attack_feature import attack_feature
 
-        for flag, value in (("--save", save), ("--state", state), ("--probe", probe)):
+        for flag, value in (
+            *(("--save", save), ("--report", report)),
+            *(("--state", state), ("--probe", probe)),
+        ):
             if value is not None:
                 raise UsageError(f"{flag} is for attacks on a classifier, not for feature")
         attack_feature(
@@ -144,7 +152,8 @@ def attack(
     if state is not None:
         ledger = FileLedger(state, key=settings, images=images.numpy(), radii=len(epsilons))
     else:
-        kept = images.numpy()[None].repeat(len(epsilons), 0) if save is not None else None
+        wanted = save is not None or report is not None
+        kept = images.numpy()[None].repeat(len(epsilons), 0) if wanted else None
         ledger = Ledger(len(images), adversarial=kept)
 
     notes = substitutions(chosen, len(dataset.classes))
@@ -216,6 +225,17 @@ def attack(
             epsilons=epsilons,
             labels=dataset.labels,
             stands=[v.tolist() for v in verdicts],
+        )
+    if report is not None:
+        attack_results.write_report(
+            report,
+            classifier,
+            dataset,
+            ledger,
+            accuracies(ledger, chosen, epsilons),
+            doubts=doubts,
+            settings={**settings, **environment(where)},
+            worst=chosen.name,
         )
     if not json:
         output.note(f"{release.config.name} on {dataset.name}, {norm}, {where}")

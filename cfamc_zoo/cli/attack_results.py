@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from cfamc_zoo.cli import output
+from cfamc_zoo.errors import OutputExistsError, UsageError
 
 if TYPE_CHECKING:
+    from cfamc_zoo.datasets import LabelledImages
+    from cfamc_zoo.evaluation.doubts import Doubt
+    from cfamc_zoo.evaluation.ledger import Ledger
     from cfamc_zoo.evaluation.robustness import Accuracy
+    from cfamc_zoo.zoo.classifier import Classifier
 
 
 def row_of(accuracy: Accuracy) -> dict[str, Any]:
@@ -45,3 +52,61 @@ def table(accuracies: list[Accuracy]) -> None:
         ],
         right=(3, 5, 6),
     )
+
+
+def check_report_path(path: Path) -> None:
+    """Refuses, before any work is done, a page that could not be written."""
+    if path.suffix != ".html":
+        raise UsageError(f"--report {str(path)!r} must end in .html")
+    if not path.parent.is_dir():
+        raise UsageError(f"folder {str(path.parent)!r} does not exist; create it first")
+    if path.exists():
+        raise OutputExistsError(f"{str(path)!r} is already there; move it or give another name")
+
+
+def write_report(
+    path: Path,
+    classifier: Classifier,
+    dataset: LabelledImages,
+    ledger: Ledger,
+    accuracies: list[Accuracy],
+    *,
+    doubts: list[Doubt],
+    settings: dict[str, Any],
+    worst: str,
+) -> None:
+    """The page; its pictures are those of the first radius."""
+    from cfamc_zoo.atomic import atomic_file
+    from cfamc_zoo.evaluation.report import Page, pictures_of, render
+    from cfamc_zoo.zoo.preprocess import to_input
+
+    assert ledger.adversarial is not None
+    first = settings["eps"][0]
+    verdicts = next(a.correct for a in accuracies if a.attack == worst and a.eps == first)
+    pictures = pictures_of(
+        classifier,
+        to_input(dataset.images),
+        ledger.adversarial[0],
+        dataset.labels,
+        dataset.classes,
+        verdicts,
+    )
+    command = (
+        f"cfamc-zoo attack -m {settings['model']} --data {settings['data']} "
+        f"--attack {settings['attack']} --norm {settings['norm']} "
+        f"--eps {','.join(settings['eps'])} --seed {settings['seed']} --limit {len(dataset)}"
+    )
+    facts = [(k, v if isinstance(v, str) else json.dumps(v)) for k, v in settings.items()]
+    page = Page(
+        title=f"{settings['model']} under {worst}, {settings['norm']}, on {dataset.name}",
+        facts=facts,
+        accuracies=accuracies,
+        worst=worst,
+        norm=settings["norm"],
+        doubts=[d.text for d in doubts],
+        pictures_eps=first,
+        pictures=pictures,
+        command=command,
+    )
+    with atomic_file(path) as temporary:
+        temporary.write_text(render(page), encoding="utf-8")

@@ -128,3 +128,13 @@ def test_a_killed_run_goes_on_where_it_was(tiny_release, tmp_path):
 def test_the_sample_is_the_default(zoo, tiny_release):
     found = answer(zoo("attack", "-m", tiny_release, "--limit", 5, "--steps", 1, "--json"))
     assert found["data"] == load_dataset("cifar10-sample").name
+
+
+def test_a_page_is_written_once(zoo, tiny_release, tmp_path):
+    command = ["attack", "-m", tiny_release, "--limit", 12, "--steps", 2]
+    zoo(*command, "--eps", "2/255,8/255", "--report", "r.html")
+    text = (tmp_path / "r.html").read_text()
+    assert "tiny under PGD-2, linf, on cifar10-sample" in text
+    assert "data:image/png;base64," in text
+    assert "already there" in zoo(*command, "--report", "r.html", code=2).err
+    assert "must end in .html" in zoo(*command, "--report", "r.pdf", code=2).err
