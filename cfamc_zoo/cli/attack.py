@@ -12,6 +12,7 @@ import typer
 from cfamc_zoo.cli import attack_results, output
 from cfamc_zoo.cli.options import Device, Json, Limit, Model, Seed
 from cfamc_zoo.errors import UnknownNameError, UsageError, ZooError
+from cfamc_zoo.zoo.spec import FEATURES
 from cfamc_zoo.zoo.threat import NORMS, parse_epsilon, threat_of
 
 if TYPE_CHECKING:
@@ -51,8 +52,12 @@ def attack(
     probe: Annotated[
         Path | None, typer.Option(help="A head of your own, made by `cfamc-zoo probe`.")
     ] = None,
+    head: Annotated[
+        str,
+        typer.Option(help="probe, or knn: every other image votes on the rest, which is attacked."),
+    ] = "probe",
     features: Annotated[
-        str, typer.Option(help="Of feature: backbone, representation or projection.")
+        str, typer.Option(help="Of feature and knn: backbone, representation or projection.")
     ] = "backbone",
     distance: Annotated[str, typer.Option(help="Of feature: l2 or cosine.")] = "l2",
     save: Annotated[
@@ -81,6 +86,12 @@ def attack(
     for part in epsilons:
         threat_of(norm, part)
     _check_settings(attack, steps, restarts, start, loss)
+    if head not in ("probe", "knn"):
+        raise UnknownNameError("head", head, ("probe", "knn"))
+    if head == "knn" and probe is not None:
+        raise UsageError("--head knn and --probe are two heads; give one")
+    if features not in FEATURES:
+        raise UnknownNameError("feature", features, FEATURES)
     if save is not None:
         from cfamc_zoo.evaluation.saving import check_path
 
@@ -88,11 +99,14 @@ def attack(
     if report is not None:
         attack_results.check_report_path(report)
 
-    from cfamc_zoo.cli.data import classifier_of, data_of
+    from cfamc_zoo.cli.data import classifier_of, data_of, neighbours_of, with_classes_of
     from cfamc_zoo.zoo.registry import default_model, resolve
 
     release = resolve(model or default_model())
     dataset = data_of(release, data).first(limit)
+    if not dataset.classes and attack != "feature":
+        output.note(f"note: {dataset.name} has no class folders; running --attack feature")
+        attack, steps = "feature", None
     if attack == "feature":
         from cfamc_zoo.cli.attack_feature import attack_feature
 
@@ -117,12 +131,6 @@ def attack(
             json=json,
         )
         return
-    classifier = classifier_of(release, probe)
-    if classifier.classes != dataset.classes:
-        raise UsageError(
-            f"model {release.config.name!r} knows the classes of {classifier.data}, not those of "
-            f"{dataset.name}; give --data {classifier.data} or a --probe for these classes"
-        )
 
     import torch
 
@@ -132,8 +140,14 @@ def attack(
     from cfamc_zoo.evaluation.robustness import accuracies, environment, evaluate
     from cfamc_zoo.zoo.classifier import probe_bytes
     from cfamc_zoo.zoo.device import find_device
+    from cfamc_zoo.zoo.multicrop import MultiCrop
 
     where = find_device(device)
+    if head == "knn":
+        classifier, dataset = neighbours_of(release, dataset, features, where)
+    else:
+        classifier = classifier_of(release, probe)
+        dataset = with_classes_of(classifier, dataset)
     chosen = _attack_of(attack, steps, step_size, restarts, start, loss)
     images = torch.from_numpy(dataset.images).permute(0, 3, 1, 2).contiguous().float() / 255
     settings: dict[str, Any] = {
@@ -157,6 +171,11 @@ def attack(
         ledger = Ledger(len(images), adversarial=kept)
 
     notes = substitutions(chosen, len(dataset.classes))
+    if isinstance(classifier.encoder, MultiCrop):
+        notes.append(
+            f"the head reads the mean over {classifier.encoder.plan.count} crops, the same of "
+            "every image; each gradient is that of the mean, so of the expectation over the crops"
+        )
     for text in notes:
         output.note(f"note: {text}")
     total = len(images) * len(epsilons) * len(members_of(chosen))

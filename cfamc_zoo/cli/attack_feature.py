@@ -6,8 +6,6 @@ from statistics import median
 from typing import TYPE_CHECKING
 
 from cfamc_zoo.cli import output
-from cfamc_zoo.errors import UnknownNameError
-from cfamc_zoo.zoo.spec import FEATURES
 from cfamc_zoo.zoo.threat import parse_epsilon
 
 if TYPE_CHECKING:
@@ -31,9 +29,6 @@ def attack_feature(
     json: bool,
 ) -> None:
     """Pushes every image's vector away, pulls it onto another's, and reports the measures."""
-    if features not in FEATURES:
-        raise UnknownNameError("feature", features, FEATURES)
-
     import torch
 
     from cfamc_zoo.evaluation.attacks.feature import FeatureAttack

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from cfamc_zoo.cli import output
 from cfamc_zoo.errors import OutputExistsError, UsageError
+from cfamc_zoo.zoo.threat import parse_epsilon
 
 if TYPE_CHECKING:
     from cfamc_zoo.datasets import LabelledImages
@@ -75,18 +76,20 @@ def write_report(
     settings: dict[str, Any],
     worst: str,
 ) -> None:
-    """The page; its pictures are those of the first radius."""
+    """The page; its pictures are those of the largest radius."""
     from cfamc_zoo.atomic import atomic_file
     from cfamc_zoo.evaluation.report import Page, pictures_of, render
     from cfamc_zoo.zoo.preprocess import to_input
 
     assert ledger.adversarial is not None
-    first = settings["eps"][0]
-    verdicts = next(a.correct for a in accuracies if a.attack == worst and a.eps == first)
+    radii = settings["eps"]
+    part = max(range(len(radii)), key=lambda i: parse_epsilon(radii[i], settings["norm"]))
+    shown = radii[part]
+    verdicts = next(a.correct for a in accuracies if a.attack == worst and a.eps == shown)
     pictures = pictures_of(
         classifier,
         to_input(dataset.images),
-        ledger.adversarial[0],
+        ledger.adversarial[part],
         dataset.labels,
         dataset.classes,
         verdicts,
@@ -104,7 +107,7 @@ def write_report(
         worst=worst,
         norm=settings["norm"],
         doubts=[d.text for d in doubts],
-        pictures_eps=first,
+        pictures_eps=shown,
         pictures=pictures,
         command=command,
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import io
+import math
 from dataclasses import dataclass
 from html import escape
 from importlib import resources
@@ -17,7 +18,8 @@ from torch import nn
 from cfamc_zoo.evaluation.robustness import Accuracy
 from cfamc_zoo.zoo.threat import parse_epsilon
 
-WIDTH, HEIGHT, LEFT, BOTTOM, TOP, RIGHT = 560, 300, 48, 44, 14, 16  # of the curve, in pixels
+WIDTH, HEIGHT, LEFT, BOTTOM, TOP, RIGHT = 420, 260, 36, 44, 14, 12  # of the curve, in pixels
+APART = 40  # pixels between two labels, at least
 
 
 @dataclass(frozen=True)
@@ -175,11 +177,16 @@ def _curve(page: Page) -> str:
     high = " ".join(f"{x(eps):.1f},{y(a.interval[1]):.1f}" for eps, a in reversed(points))
     parts.append(f'<polygon class="band" points="{low} {high}"/>')
     parts.append(f'<polyline class="line" points="{line}"/>')
+    labelled = -math.inf
     for eps, a in points:
+        parts.append(f'<circle class="dot" cx="{x(eps):.1f}" cy="{y(a.value):.1f}" r="4"/>')
+        # The last point has its label always, another where there is room.
+        if eps < largest and (x(eps) - labelled < APART or x(largest) - x(eps) < APART):
+            continue
+        labelled = x(eps)
         # Labels of the first and last point stay inside the picture.
         anchor = "start" if eps == 0 else "end" if eps == largest else "middle"
         parts.append(
-            f'<circle class="dot" cx="{x(eps):.1f}" cy="{y(a.value):.1f}" r="4"/>'
             f'<text class="value" x="{x(eps):.1f}" y="{y(a.value) - 10:.1f}" '
             f'text-anchor="{anchor}">{a.value:.1f}</text>'
             f'<text class="tick" x="{x(eps):.1f}" y="{HEIGHT - BOTTOM + 18}" '

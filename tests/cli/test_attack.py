@@ -138,3 +138,72 @@ def test_a_page_is_written_once(zoo, tiny_release, tmp_path):
     assert "data:image/png;base64," in text
     assert "already there" in zoo(*command, "--report", "r.html", code=2).err
     assert "must end in .html" in zoo(*command, "--report", "r.pdf", code=2).err
+
+
+@pytest.fixture
+def pictures(tmp_path, sample):
+    """A folder of class folders with the first 30 images of the sample."""
+    from PIL import Image
+
+    folder = tmp_path / "pictures"
+    for i in range(30):
+        part = folder / sample.classes[sample.labels[i]]
+        part.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(sample.images[i]).save(part / f"{i:03}.png")
+    return folder
+
+
+def test_a_folder_of_class_folders_is_attacked_with_the_models_own_head(
+    zoo, tiny_release, pictures, sample
+):
+    command = ["attack", "-m", tiny_release, "--steps", 1, "--json"]
+    found = answer(zoo(*command, "--data", pictures))
+    assert found["data"] == "pictures"
+    own = answer(zoo(*command, "--limit", 30))
+    assert sum(found["results"][0]["correct"]) == sum(own["results"][0]["correct"])
+    (pictures / "ship").rename(pictures / "boat")
+    assert "such as 'boat'" in zoo(*command, "--data", pictures, code=2).err
+
+
+def test_classes_of_ones_own_are_attacked_through_their_neighbours(zoo, tiny_release, pictures):
+    for part in list(pictures.iterdir()):
+        part.rename(pictures / f"my {part.name}")
+    command = ["attack", "-m", tiny_release, "--data", pictures, "--head", "knn", "--steps", 2]
+    found = answer(zoo(*command, "--json"))
+    assert found["results"][0]["n"] == 15
+    assert "two heads" in zoo(*command, "--probe", "x.safetensors", code=2).err
+
+
+def test_without_labels_the_label_free_attacks_run(zoo, tiny_release, pictures, tmp_path):
+    flat = tmp_path / "flat"
+    flat.mkdir()
+    for path in list(pictures.rglob("*.png"))[:6]:
+        path.rename(flat / path.name)
+    captured = zoo("attack", "-m", tiny_release, "--data", flat, "--json")
+    assert "no class folders" in captured.err
+    assert answer(captured)["attack"] == "feature"
+    (flat / "broken.png").write_bytes(b"not an image")
+    assert "broken.png" in zoo("attack", "-m", tiny_release, "--data", flat, code=1).err
+    (tmp_path / "empty").mkdir()
+    assert "holds no images" in zoo("attack", "-m", tiny_release, "--data", "empty", code=1).err
+
+
+def test_a_multi_crop_head_is_attacked_through_the_mean_of_its_crops(
+    zoo, tiny_release, tmp_path, sample
+):
+    import torch
+    from torch import nn
+
+    import cfamc_zoo
+    from cfamc_zoo.zoo.classifier import Classifier, probe_bytes
+    from cfamc_zoo.zoo.multicrop import CropPlan, MultiCrop
+
+    torch.manual_seed(0)
+    reader = MultiCrop(cfamc_zoo.load(str(tiny_release)), CropPlan(3, (0.2, 1), (0.75, 1.3)))
+    head = Classifier(
+        reader, nn.Linear(32, 10), feature="backbone", classes=sample.classes, data="cifar10"
+    )
+    (tmp_path / "p.safetensors").write_bytes(probe_bytes(head))
+    command = ["attack", "-m", tiny_release, "--probe", "p.safetensors", "--limit", 6, "--json"]
+    found = answer(zoo(*command, "--steps", 1))
+    assert "the mean over 3 crops" in found["notes"][0]
