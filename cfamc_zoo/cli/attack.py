@@ -157,6 +157,8 @@ def attack(
         "data": dataset.name,
         "data_sha256": _digest(dataset),
         "attack": attack,
+        "steps": steps or STEPS.get(attack, 100),
+        "restarts": restarts,
         "settings": [repr(member) for member in members_of(chosen)],
         "norm": norm,
         "eps": epsilons,

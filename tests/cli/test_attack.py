@@ -61,7 +61,7 @@ def test_every_attack_has_a_command(zoo, tiny_release, attack, norm):
     found = answer(zoo(*command, "--steps", 1, "--eps", "0.01", "--json"))
     assert [r["metric"] for r in found["results"]] == ["clean accuracy", "robust accuracy"]
     assert found["norm"] == norm
-    assert found["seed"] == 0
+    assert (found["seed"], found["steps"], found["restarts"]) == (0, 1, 1)
     assert set(found["versions"]) == {"cfamc-zoo", "torch", "python"}
     assert found["completeness"] == "complete"
 
