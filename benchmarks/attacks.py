@@ -1,12 +1,19 @@
-"""PGD-20 at 8/255: this package against torchattacks and foolbox, same model, images and run.
+"""Attacks of this package against their peers: same model, images and run; verdicts and seconds.
+
+    python benchmarks/attacks.py pgd --peers PEERS [--images 200]
+    python benchmarks/attacks.py autoattack --peers PEERS [--images 128] [--state FILE]
+
+`pgd` runs PGD-20 at 8/255 with a random start and the step 2.5 eps / 20 against torchattacks and
+foolbox. `autoattack` runs each member of the standard ensemble alone, then the ensemble, against
+the public implementation. What has been measured is kept in the state file after every attack
+of either side; the same command goes on.
 
 The peers are no dependency of this package. They live in a folder of their own:
 
     pip install --target PEERS --no-deps torchattacks foolbox eagerpy GitPython
-    python benchmarks/attacks.py --peers PEERS [--images 200] [-o FILE]
+    git clone https://github.com/fra31/auto-attack PEERS/auto-attack    # at a392200
 
-All three use a random start and the step 2.5 eps / 20. Every verdict is the model's own in
-float32 on the images that came back.
+Every verdict is the model's own in float32 on the images that came back.
 """
 
 from __future__ import annotations
@@ -17,91 +24,221 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import torch
+from torch import Tensor, nn
 
 import cfamc_zoo
 from cfamc_zoo.datasets import load_dataset
-from cfamc_zoo.evaluation.pgd import Pgd
+from cfamc_zoo.evaluation.attacks.apgd import Apgd, ApgdTargeted
+from cfamc_zoo.evaluation.attacks.ensemble import AUTOATTACK
+from cfamc_zoo.evaluation.attacks.fab import FabTargeted
+from cfamc_zoo.evaluation.attacks.pgd import Pgd
+from cfamc_zoo.evaluation.attacks.square import Square
 from cfamc_zoo.evaluation.robustness import evaluate
 from cfamc_zoo.zoo.registry import default_model
+from cfamc_zoo.zoo.threat import parse_epsilon
 
-EPS, STEPS = 8 / 255, 20
-STEP = 2.5 * EPS / STEPS
+STEPS = 20
+MEMBERS = {
+    "apgd-ce": Apgd("ce"),
+    "apgd-t": ApgdTargeted(),
+    "fab-t": FabTargeted(),
+    "square": Square(),
+}
+OFFICIAL_NORMS = {"linf": "Linf", "l2": "L2"}
 
-
-def ours(model, x, y) -> int:  # type: ignore[no-untyped-def]
-    results = evaluate(model, x, y, classes=10, attack=Pgd(steps=STEPS), epsilons=["8/255"])
-    return sum(results[1].correct)
-
-
-def torchattacks(model, x, y) -> int:  # type: ignore[no-untyped-def]
-    import torchattacks as peer
-
-    attack = peer.PGD(model, eps=EPS, alpha=STEP, steps=STEPS, random_start=True)
-    return standing(model, lambda a, b: attack(a, b), x, y)
+Verdicts = list[bool]
+Run = Callable[[nn.Module, Tensor, Tensor], Verdicts]
 
 
-def foolbox(model, x, y) -> int:  # type: ignore[no-untyped-def]
-    import foolbox as peer
+class Bench:
+    """Runs that are timed once, and remembered in a file."""
 
-    wrapped = peer.PyTorchModel(model, bounds=(0, 1), device="cpu")
-    attack = peer.attacks.LinfPGD(abs_stepsize=STEP, steps=STEPS, random_start=True)
-    return standing(model, lambda a, b: attack(wrapped, a, b, epsilons=EPS)[1], x, y)
+    def __init__(self, state: Path | None, key: dict[str, Any]):
+        self.state, self.key = state, key
+        self.done: dict[str, dict[str, Any]] = {}
+        if state is not None and state.exists():
+            content = json.loads(state.read_text())
+            if content["key"] != key:
+                raise SystemExit(f"{state} is of another run: {content['key']}")
+            self.done = content["done"]
+
+    def measure(self, name: str, run: Callable[[], Verdicts]) -> dict[str, Any]:
+        if name not in self.done:
+            start = time.perf_counter()
+            verdicts = run()
+            seconds = time.perf_counter() - start
+            self.done[name] = {"seconds": seconds, "verdicts": verdicts}
+            if self.state is not None:
+                temporary = self.state.with_suffix(".tmp")
+                temporary.write_text(json.dumps({"key": self.key, "done": self.done}))
+                temporary.replace(self.state)
+        return self.done[name]
 
 
-def standing(model, attack: Callable, x, y) -> int:  # type: ignore[no-untyped-def]
-    """Batches of 64, as `evaluate` takes them."""
-    count = 0
-    for i in range(0, len(x), 64):
-        adversarial = attack(x[i : i + 64], y[i : i + 64])
+def standing(model: nn.Module, attack: Callable, x: Tensor, y: Tensor, batch: int) -> Verdicts:
+    """Verdicts of the model on what an attack returns, batch by batch."""
+    verdicts: Verdicts = []
+    for i in range(0, len(x), batch):
+        images, labels = x[i : i + batch], y[i : i + batch]
+        adversarial = attack(images, labels)
         with torch.no_grad():
-            clean = model(x[i : i + 64]).argmax(1) == y[i : i + 64]
-            robust = model(adversarial).argmax(1) == y[i : i + 64]
-        count += int((clean & robust).sum())
-    return count
+            clean = model(images).argmax(1) == labels
+            verdicts += (clean & (model(adversarial).argmax(1) == labels)).tolist()
+    return verdicts
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--peers", type=Path, required=True)
-    parser.add_argument("--images", type=int, default=200)
-    parser.add_argument("--model", default=None)
-    parser.add_argument("--repeats", type=int, default=3)
-    parser.add_argument("-o", "--output", type=Path)
-    arguments = parser.parse_args()
-    sys.path.append(str(arguments.peers))
-    name = arguments.model or default_model()
-    model = cfamc_zoo.load_classifier(name)
-    data = load_dataset("cifar10-sample").first(arguments.images)
-    x = torch.from_numpy(data.images).permute(0, 3, 1, 2).contiguous().float() / 255
-    y = torch.from_numpy(data.labels)
+def compare_pgd(arguments: argparse.Namespace, model: nn.Module, x: Tensor, y: Tensor) -> dict:
+    eps = parse_epsilon(arguments.eps)
+    step = 2.5 * eps / STEPS
+
+    def ours(x: Tensor, y: Tensor) -> Verdicts:
+        rows = evaluate(
+            model, x, y, classes=10, attack=Pgd(steps=STEPS), epsilons=[arguments.eps],
+            batch_size=arguments.batch,
+        )  # fmt: skip
+        return [bool(c) for c in rows[1].correct]
+
+    def torchattacks(x: Tensor, y: Tensor) -> Verdicts:
+        import torchattacks as peer
+
+        attack = peer.PGD(model, eps=eps, alpha=step, steps=STEPS, random_start=True)
+        return standing(model, attack, x, y, arguments.batch)
+
+    def foolbox(x: Tensor, y: Tensor) -> Verdicts:
+        import foolbox as peer
+
+        wrapped = peer.PyTorchModel(model, bounds=(0, 1), device=x.device)
+        attack = peer.attacks.LinfPGD(abs_stepsize=step, steps=STEPS, random_start=True)
+        return standing(
+            model, lambda a, b: attack(wrapped, a, b, epsilons=eps)[1], x, y, arguments.batch
+        )
 
     tools = {"cfamc-zoo": ours, "torchattacks": torchattacks, "foolbox": foolbox}
     seconds: dict[str, list[float]] = {tool: [] for tool in tools}
     robust = {}
     for run in tools.values():  # imports and first-call costs are not counted
-        run(model, x[:8], y[:8])
+        run(x[:8], y[:8])
     for _ in range(arguments.repeats):  # in turns, so that a slow moment hits all
         for tool, run in tools.items():
             torch.manual_seed(0)
             start = time.perf_counter()
-            robust[tool] = run(model, x, y)
+            robust[tool] = sum(run(x, y))
             seconds[tool].append(time.perf_counter() - start)
     best = {tool: min(values) for tool, values in seconds.items()}
-    print(
-        f"{name}, {len(y)} images, PGD-{STEPS}, L-infinity 8/255, {torch.get_num_threads()} threads"
-    )
+    ratio = {tool: best[tool] / best["cfamc-zoo"] for tool in tools}
     for tool in tools:
-        ratio = best[tool] / best["cfamc-zoo"]
-        print(f"  {tool:14} {best[tool]:7.2f} s  {ratio:5.2f}x   robust {robust[tool]}/{len(y)}")
+        print(
+            f"  {tool:14} {best[tool]:8.2f} s  {ratio[tool]:5.2f}x   robust {robust[tool]}/{len(y)}"
+        )
+    return {"seconds": seconds, "robust": robust, "ratio": ratio}
+
+
+def compare_autoattack(
+    arguments: argparse.Namespace, model: nn.Module, x: Tensor, y: Tensor
+) -> dict:
+    sys.path.append(str(arguments.peers / "auto-attack"))
+    from autoattack import AutoAttack
+
+    official = AutoAttack(
+        model,
+        norm=OFFICIAL_NORMS[arguments.norm],
+        eps=parse_epsilon(arguments.eps, arguments.norm),
+        seed=0,
+        verbose=False,
+        device=x.device.type,
+        version="standard",
+    )
+
+    def theirs(names: list[str]) -> Verdicts:
+        official.attacks_to_run = names
+        adversarial = official.run_standard_evaluation(x, y, bs=arguments.batch)
+        return standing(model, lambda a, b: a, adversarial, y, arguments.batch)
+
+    def ours(attack: Any) -> Verdicts:
+        rows = evaluate(
+            model, x, y, classes=arguments.classes, attack=attack, epsilons=[arguments.eps],
+            norm=arguments.norm, batch_size=arguments.batch,
+        )  # fmt: skip
+        return [bool(c) for c in rows[-1].correct]
+
+    key = {k: str(v) for k, v in vars(arguments).items() if k not in ("state", "output", "peers")}
+    bench = Bench(arguments.state, key)
+    print(f"  {'':12} {'robust %':>17} {'seconds':>19} {'':7} same verdict")
+    print(f"  {'':12} {'official':>8} {'ours':>8} {'official':>10} {'ours':>8}")
+    rows = {}
+    names = [n for n in arguments.attacks.split(",") if n]
+    for name in [*names, "autoattack"]:
+        members = list(MEMBERS) if name == "autoattack" else [name]
+        a = bench.measure(f"official {name}", lambda m=members: theirs(m))  # type: ignore[misc]
+        attack = AUTOATTACK if name == "autoattack" else MEMBERS[name]
+        b = bench.measure(f"ours {name}", lambda k=attack: ours(k))  # type: ignore[misc]
+        n = len(y)
+        same = sum(p == q for p, q in zip(a["verdicts"], b["verdicts"], strict=True)) / n
+        rows[name] = {
+            "official": 100 * sum(a["verdicts"]) / n,
+            "ours": 100 * sum(b["verdicts"]) / n,
+            "official_seconds": a["seconds"],
+            "ours_seconds": b["seconds"],
+            "ratio": a["seconds"] / b["seconds"],
+            "same_verdict": 100 * same,
+        }
+        r = rows[name]
+        print(
+            f"  {name:12} {r['official']:8.2f} {r['ours']:8.2f} {r['official_seconds']:10.1f} "
+            f"{r['ours_seconds']:8.1f} {r['ratio']:6.2f}x {r['same_verdict']:6.2f}%",
+            flush=True,
+        )
+    return rows
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("what", choices=("pgd", "autoattack"))
+    parser.add_argument("--peers", type=Path, required=True)
+    parser.add_argument("--images", type=int, default=200)
+    parser.add_argument("--first", type=int, default=0, help="skip so many images")
+    parser.add_argument("--model", default=None, help="a name or a release folder")
+    parser.add_argument("--data", default="cifar10-sample")
+    parser.add_argument("--eps", default="8/255")
+    parser.add_argument("--norm", default="linf", choices=tuple(OFFICIAL_NORMS))
+    parser.add_argument("--attacks", default=",".join(MEMBERS), help="also alone; '' for none")
+    parser.add_argument("--batch", type=int, default=64)
+    parser.add_argument("--repeats", type=int, default=3, help="of pgd")
+    parser.add_argument("--device", default="cpu")
+    parser.add_argument("--state", type=Path, help="of autoattack")
+    parser.add_argument("-o", "--output", type=Path)
+    arguments = parser.parse_args()
+    sys.path.append(str(arguments.peers))
+    name = arguments.model = arguments.model or default_model()
+    model = cfamc_zoo.load_classifier(name).to(arguments.device)
+    data = load_dataset(arguments.data)
+    part = slice(arguments.first, arguments.first + arguments.images)
+    # The official code needs images in NCHW order in memory.
+    x = torch.from_numpy(data.images[part]).permute(0, 3, 1, 2).contiguous().float() / 255
+    x, y = x.to(arguments.device), torch.from_numpy(data.labels[part]).to(arguments.device)
+    arguments.classes = len(data.classes)
+    print(
+        f"{name}, {len(y)} images, {arguments.norm} {arguments.eps}, {arguments.device}, "
+        f"{torch.get_num_threads()} threads"
+    )
+    compare = compare_pgd if arguments.what == "pgd" else compare_autoattack
+    rows = compare(arguments, model, x, y)
     if arguments.output:
         result = {
+            "what": arguments.what,
             "model": name,
             "images": len(y),
-            "seconds": seconds,
-            "robust": robust,
-            "ratio": {tool: best[tool] / best["cfamc-zoo"] for tool in tools},
+            "eps": arguments.eps,
+            "norm": arguments.norm,
+            "device": arguments.device,
+            "threads": torch.get_num_threads(),
+            "torch": torch.__version__,
+            "rows": rows,
         }
         arguments.output.write_text(json.dumps(result, indent=2) + "\n")
 

@@ -11,7 +11,7 @@ import pytest
 import torch
 
 import cfamc_zoo
-from cfamc_zoo.evaluation.pgd import Pgd
+from cfamc_zoo.evaluation.attacks.pgd import Pgd
 from cfamc_zoo.evaluation.robustness import evaluate
 from cfamc_zoo.export.card import render, summarize
 from cfamc_zoo.export.release import measure_parity

@@ -177,7 +177,7 @@ def _robust(
     """Accuracy of a head under PGD-10 at the radius that the encoder was trained against."""
     import torch
 
-    from cfamc_zoo.evaluation.pgd import Pgd
+    from cfamc_zoo.evaluation.attacks.pgd import Pgd
     from cfamc_zoo.evaluation.robustness import evaluate
     from cfamc_zoo.zoo.classifier import Classifier
 

@@ -1,4 +1,4 @@
-"""An encoder and a linear head as one module from images to logits."""
+"""An encoder and a head as one module from images to logits."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class Classifier(nn.Module):
     def __init__(
         self,
         encoder: Encoder | MultiCrop,
-        head: nn.Linear,
+        head: nn.Module,
         *,
         feature: str,
         classes: tuple[str, ...],

@@ -4,16 +4,22 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from fractions import Fraction
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
-from cfamc_zoo.errors import UsageError
+from cfamc_zoo.errors import UnknownNameError, UsageError
 
 if TYPE_CHECKING:
     from torch import Tensor
 
+Norm = Literal["linf", "l2"]
+NORMS: tuple[Norm, ...] = ("linf", "l2")
 
-def parse_epsilon(text: str) -> float:
+
+def parse_epsilon(text: str, norm: str = "linf") -> float:
     """A radius in pixel units of [0, 1]: "8/255" or "0.031".
+
+    In the L2 norm, where large images have radii over 1, those are taken when written as a
+    fraction or with a decimal point, "3.0".
 
     Raises:
         UsageError: not a number, negative, or over 1 (8 is taken for a forgotten "/255").
@@ -26,7 +32,7 @@ def parse_epsilon(text: str) -> float:
         ) from error
     if value < 0:
         raise UsageError(f"epsilon {text!r} is negative; it must be in 0..1, like 8/255")
-    if value > 1:
+    if value > 1 and not (norm == "l2" and ("/" in text or "." in text)):
         hint = f"did you mean {text.strip()}/255?" if value <= 255 else "like 8/255"
         raise UsageError(f"epsilon {text!r} is over 1, the whole pixel range [0, 1]; {hint}")
     return float(value)
@@ -37,7 +43,7 @@ class Linf:
     """All perturbations of at most `eps` in every pixel and channel, images kept in [0, 1]."""
 
     eps: float
-    norm: str = "linf"
+    norm: Norm = "linf"
 
     def project(self, images: Tensor, delta: Tensor) -> Tensor:
         """The nearest allowed perturbation.
@@ -51,3 +57,54 @@ class Linf:
         """
         delta = delta.clamp(-self.eps, self.eps)
         return (images + delta).clamp(0, 1) - images
+
+    def steepest(self, gradient: Tensor) -> Tensor:
+        """The direction of unit norm along which a function with this gradient rises most."""
+        return gradient.sign()
+
+    def size(self, delta: Tensor) -> Tensor:
+        """(N,) norms of (N, ...) perturbations."""
+        return delta.abs().flatten(1).amax(1)
+
+
+@dataclass(frozen=True)
+class L2:
+    """All perturbations of at most `eps` in Euclidean length, images kept in [0, 1]."""
+
+    eps: float
+    norm: Norm = "l2"
+
+    def project(self, images: Tensor, delta: Tensor) -> Tensor:
+        """An allowed perturbation near `delta`: shortened to eps, then clipped to the image.
+
+        Both hold afterwards, since clipping only shortens. Where the ball is cut by [0, 1] this
+        is not the nearest one, but it is the projection that AutoAttack uses.
+        """
+        length = self.size(delta).clamp_min(1e-12).view(-1, *[1] * (delta.ndim - 1))
+        delta = delta * (self.eps / length).clamp_max(1)
+        return (images + delta).clamp(0, 1) - images
+
+    def steepest(self, gradient: Tensor) -> Tensor:
+        """The gradient at unit length; zero where it is zero."""
+        length = self.size(gradient).view(-1, *[1] * (gradient.ndim - 1))
+        return gradient / (length + 1e-12)
+
+    def size(self, delta: Tensor) -> Tensor:
+        """(N,) norms of (N, ...) perturbations."""
+        return delta.flatten(1).norm(dim=1)
+
+
+Threat = Linf | L2
+
+
+def threat_of(norm: str, eps: str) -> Threat:
+    """The ball of that norm and radius, as both are given on the command line.
+
+    Raises:
+        UnknownNameError: another norm than "linf" or "l2".
+        UsageError: an impossible radius.
+    """
+    if norm not in NORMS:
+        raise UnknownNameError("norm", norm, NORMS)
+    radius = parse_epsilon(eps, norm)
+    return Linf(radius) if norm == "linf" else L2(radius)

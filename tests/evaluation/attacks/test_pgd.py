@@ -8,10 +8,10 @@ from torch import nn
 from torch.nn import functional as F
 
 from cfamc_zoo.errors import DataError, ModelError, UsageError
+from cfamc_zoo.evaluation.attacks.pgd import Pgd
 from cfamc_zoo.evaluation.intervals import wilson
-from cfamc_zoo.evaluation.pgd import Pgd
 from cfamc_zoo.evaluation.robustness import evaluate
-from cfamc_zoo.evaluation.target import attacked
+from cfamc_zoo.evaluation.target import Target, attacked
 from cfamc_zoo.zoo.threat import Linf
 
 # Small, so that about half of the random images fall.
@@ -172,13 +172,39 @@ def test_folding_never_changes_what_is_attacked(images):
             return 3 * self.head(self.bn1(F.relu(self.conv1(x))).flatten(1))
 
     for model in (Convolutional().eval(), Misleading().eval()):
-        labels = own_labels(model, images)
-        with attacked(model, images, labels, CLASSES) as target:
-            target.search_dtype = torch.float32
-            torch.testing.assert_close(
-                target.search_logits(images), model(images), rtol=1e-3, atol=1e-3
+        target = Target(model, images[:8], CLASSES, precision=torch.float32)
+        torch.testing.assert_close(
+            target.search_logits(images), model(images), rtol=1e-3, atol=1e-3
+        )
+        assert isinstance(target.search.bn1, nn.Identity) == (type(model) is Convolutional)
+
+
+def test_a_lower_precision_is_used_only_where_it_changes_little(images):
+    class Deep(nn.Module):
+        def __init__(self, scale):
+            super().__init__()
+            torch.manual_seed(0)
+            self.layers = nn.Sequential(
+                nn.Conv2d(3, 8, 3),
+                nn.ReLU(),
+                nn.Conv2d(8, 8, 3),
+                nn.Flatten(),
+                nn.Linear(128, CLASSES),
             )
-            assert isinstance(target.search.bn1, nn.Identity) == (type(model) is Convolutional)
+            self.scale = scale
+
+        def forward(self, x):
+            return torch.sin(self.scale * self.layers(x))
+
+    plain, touchy = (
+        Target(Deep(scale).eval(), images[:8], CLASSES, precision=torch.bfloat16)
+        for scale in (1, 1e5)
+    )
+    assert plain.precision == torch.bfloat16
+    assert touchy.precision == torch.float32
+    exact = plain.logits(images)
+    error = (plain.search_logits(images) - exact).abs().max()
+    assert 0 < error < 0.02 * exact.abs().max()
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,259 @@
+"""AutoPGD: gradient ascent with momentum that halves its own steps. Untargeted and targeted."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from cfamc_zoo.errors import UnknownNameError, UsageError
+from cfamc_zoo.evaluation.attacks.draws import on_surface
+from cfamc_zoo.evaluation.attacks.losses import (
+    LOSSES,
+    LossName,
+    difference,
+    rivals_of,
+    targeted_dlr,
+)
+from cfamc_zoo.evaluation.attacks.standing import Standing
+from cfamc_zoo.evaluation.target import Target
+from cfamc_zoo.zoo.threat import Threat
+
+RHO = 0.75  # a step that rises less often than this part of a period is too long
+INERTIA = 0.25  # of the last move in the next
+FIRST, SHORTER, SHORTEST = 0.22, 0.03, 0.06  # periods between checks, as parts of the steps
+
+# (n, C) logits and (n,) rows of the batch to (n,) losses.
+Objective = Callable[[Tensor, Tensor], Tensor]
+
+
+@dataclass(frozen=True)
+class Apgd:
+    """Untargeted AutoPGD.
+
+    Attributes:
+        loss: "ce", "margin" or "dlr"; with two classes, where the DLR loss is not defined, the
+            margin is maximized in its place.
+        steps: of each restart.
+        restarts: independent runs.
+
+    Source: Croce and Hein, Reliable evaluation of adversarial robustness with an ensemble of
+    diverse parameter-free attacks (arXiv 2003.01690), algorithm 1.
+    """
+
+    loss: LossName = "ce"
+    steps: int = 100
+    restarts: int = 1
+
+    def __post_init__(self) -> None:
+        if self.loss not in LOSSES:
+            raise UnknownNameError("loss", self.loss, LOSSES)
+        _at_least_one(self, "steps", "restarts")
+
+    @property
+    def name(self) -> str:
+        return f"APGD-{self.loss.upper()}"
+
+    def run(
+        self,
+        target: Target,
+        images: Tensor,
+        labels: Tensor,
+        threat: Threat,
+        *,
+        seeds: Sequence[int],
+    ) -> Tensor:
+        """As `Attack.run`."""
+        standing = Standing(target, images, labels)
+        loss = LOSSES["margin" if self.loss == "dlr" and target.classes < 3 else self.loss]
+        for restart in range(self.restarts):
+            ascend(
+                standing,
+                threat,
+                lambda logits, rows: loss(logits, labels[rows]),
+                steps=self.steps,
+                seeds=seeds,
+                run=restart,
+            )
+        return standing.adversarial
+
+
+@dataclass(frozen=True)
+class ApgdTargeted:
+    """AutoPGD towards each of the likeliest wrong classes in turn, on the targeted DLR loss.
+
+    With fewer than four classes, where that loss is not defined, the plain difference of the
+    two logits is maximized in its place.
+
+    Attributes:
+        steps: towards each class.
+        targets: how many classes, at most all wrong ones.
+    """
+
+    steps: int = 100
+    targets: int = 9
+
+    def __post_init__(self) -> None:
+        _at_least_one(self, "steps", "targets")
+
+    @property
+    def name(self) -> str:
+        return "APGD-T"
+
+    def run(
+        self,
+        target: Target,
+        images: Tensor,
+        labels: Tensor,
+        threat: Threat,
+        *,
+        seeds: Sequence[int],
+    ) -> Tensor:
+        """As `Attack.run`."""
+        standing = Standing(target, images, labels)
+        loss = targeted_dlr if target.classes >= 4 else difference
+        rivals = rivals_of(target.logits(images), labels, self.targets)
+        for column, rival in enumerate(rivals.T):
+            ascend(
+                standing,
+                threat,
+                lambda logits, rows, rival=rival: loss(logits, labels[rows], rival[rows]),  # type: ignore[misc]
+                steps=self.steps,
+                seeds=seeds,
+                run=column,
+            )
+        return standing.adversarial
+
+
+@dataclass
+class _Climb:
+    """Where each image's ascent is. All tensors are (n, ...), one row for each that stands."""
+
+    x: Tensor  # the images
+    point: Tensor
+    before: Tensor  # the point one step earlier
+    gradient: Tensor
+    loss: Tensor  # at the last step
+    best: Tensor  # the point of the highest loss
+    best_gradient: Tensor
+    best_loss: Tensor
+    checked_loss: Tensor  # best_loss at the last check
+    step: Tensor  # (n, 1, 1, 1) its length
+    rises: Tensor  # steps since the last check on which the loss rose
+    halved: Tensor  # bool, whether the last check halved the step
+
+    def keep(self, who: Tensor) -> None:
+        if not bool(who.all()):
+            for name, value in vars(self).items():
+                setattr(self, name, value[who])
+
+
+def ascend(
+    standing: Standing,
+    threat: Threat,
+    objective: Objective,
+    *,
+    steps: int,
+    seeds: Sequence[int],
+    run: int,
+) -> None:
+    """One run of AutoPGD over all that stand.
+
+    Args:
+        objective: what to maximize.
+        seeds: one an image of the batch.
+        run: chooses the random start.
+    """
+    if not len(standing):
+        return
+    x = standing.images[standing.rows]
+    start = x + on_surface(x, threat, [seeds[i] for i in standing.rows.tolist()], run)
+    loss, gradient, suspect = _look(standing, objective, start)
+    climb = _Climb(
+        x=x,
+        point=start,
+        before=start,
+        gradient=gradient,
+        loss=loss,
+        best=start,
+        best_gradient=gradient,
+        best_loss=loss,
+        checked_loss=loss,
+        step=torch.full_like(x[:, :1, :1, :1], 2 * threat.eps),
+        rises=torch.zeros_like(loss),
+        halved=torch.ones_like(loss, dtype=torch.bool),
+    )
+    climb.keep(standing.strike(start, suspect))
+    period = max(int(FIRST * steps), 1)
+    since = 0
+    for step in range(steps):
+        if not len(standing):
+            return
+        _move(climb, threat, inertia=INERTIA if step else 0.0)
+        loss, gradient, suspect = _look(standing, objective, climb.point)
+        climb.rises = climb.rises + (loss > climb.loss)
+        climb.loss, climb.gradient = loss, gradient
+        _remember(climb)
+        climb.keep(standing.strike(climb.point, suspect))
+        since += 1
+        if since == period:
+            _check(climb, period)
+            period, since = max(period - max(int(SHORTER * steps), 1), _shortest(steps)), 0
+    standing.rest(climb.best)
+
+
+def _shortest(steps: int) -> int:
+    return max(int(SHORTEST * steps), 1)
+
+
+def _look(
+    standing: Standing, objective: Objective, points: Tensor
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Loss, gradient and whom the search takes for misclassified."""
+    points = points.detach().requires_grad_()
+    logits = standing.target.search_logits(points)
+    losses = objective(logits, standing.rows)
+    (gradient,) = torch.autograd.grad(losses.sum(), points)
+    suspect = logits.detach().argmax(1) != standing.labels[standing.rows]
+    return losses.detach(), gradient, suspect
+
+
+def _move(climb: _Climb, threat: Threat, *, inertia: float) -> None:
+    x, point = climb.x, climb.point
+    ahead = x + threat.project(x, point + climb.step * threat.steepest(climb.gradient) - x)
+    if inertia:
+        ahead = point + (1 - inertia) * (ahead - point) + inertia * (point - climb.before)
+        ahead = x + threat.project(x, ahead - x)
+    climb.before, climb.point = point, ahead
+
+
+def _remember(climb: _Climb) -> None:
+    better = climb.loss > climb.best_loss
+    pixels = better.view(-1, 1, 1, 1)
+    climb.best = torch.where(pixels, climb.point, climb.best)
+    climb.best_gradient = torch.where(pixels, climb.gradient, climb.best_gradient)
+    climb.best_loss = torch.where(better, climb.loss, climb.best_loss)
+
+
+def _check(climb: _Climb, period: int) -> None:
+    """Halves the steps that were too long and sends their images back to their best points.
+
+    Too long: the loss rose too rarely, or the best loss has not changed since a check that did
+    not halve.
+    """
+    stuck = ~climb.halved & (climb.checked_loss >= climb.best_loss)
+    halve = (climb.rises <= RHO * period) | stuck
+    pixels = halve.view(-1, 1, 1, 1)
+    climb.step = torch.where(pixels, climb.step / 2, climb.step)
+    climb.point = torch.where(pixels, climb.best, climb.point)
+    climb.gradient = torch.where(pixels, climb.best_gradient, climb.gradient)
+    climb.halved, climb.checked_loss = halve, climb.best_loss
+    climb.rises = torch.zeros_like(climb.rises)
+
+
+def _at_least_one(settings: Apgd | ApgdTargeted, *names: str) -> None:
+    for name in names:
+        if getattr(settings, name) < 1:
+            raise UsageError(f"{name} is {getattr(settings, name)}; it must be at least 1")

@@ -1,0 +1,64 @@
+"""Random numbers of attacks: drawn image by image, so that no image's depend on its batch."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from cfamc_zoo.zoo.threat import Threat
+
+
+def draw(
+    seeds: Sequence[int], run: int, sample: Callable[[np.random.Generator], np.ndarray]
+) -> Tensor:
+    """One sample an image.
+
+    Args:
+        seeds: (N,), one an image.
+        run: which restart or target; each has its own numbers.
+        sample: called with the image's generator.
+
+    Returns:
+        (N, ...) float32 on the CPU.
+    """
+    samples = [sample(np.random.default_rng((seed, run))) for seed in seeds]
+    return torch.from_numpy(np.stack(samples).astype(np.float32))
+
+
+def in_ball(images: Tensor, threat: Threat, seeds: Sequence[int], run: int) -> Tensor:
+    """Perturbations that are uniform in the ball, then clipped to the image.
+
+    Args:
+        images: (N, 3, S, S) in [0, 1].
+
+    Returns:
+        (N, 3, S, S), on the images' device.
+    """
+    shape = images.shape[1:]
+    if threat.norm == "linf":
+        noise = draw(seeds, run, lambda r: r.uniform(-threat.eps, threat.eps, shape))
+        return threat.project(images, noise.to(images))
+
+    def sample(generator: np.random.Generator) -> np.ndarray:
+        direction = generator.standard_normal(shape)
+        radius = threat.eps * generator.random() ** (1 / direction.size)
+        return direction * (radius / np.linalg.norm(direction))
+
+    return threat.project(images, draw(seeds, run, sample).to(images))
+
+
+def on_surface(images: Tensor, threat: Threat, seeds: Sequence[int], run: int) -> Tensor:
+    """Perturbations of norm eps, then clipped to the image: where AutoPGD starts.
+
+    Uniform noise scaled to the surface of the L-infinity ball, Gaussian of the L2 ball.
+    """
+    shape = images.shape[1:]
+    if threat.norm == "linf":
+        noise = draw(seeds, run, lambda r: r.uniform(-1, 1, shape)).to(images)
+    else:
+        noise = draw(seeds, run, lambda r: r.standard_normal(shape)).to(images)
+    size = threat.size(noise).view(-1, 1, 1, 1)
+    return threat.project(images, noise * (threat.eps / size))

@@ -1,0 +1,86 @@
+"""Projected gradient descent."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from cfamc_zoo.errors import UnknownNameError, UsageError
+from cfamc_zoo.evaluation.attacks.draws import in_ball
+from cfamc_zoo.evaluation.attacks.losses import LOSSES, LossName
+from cfamc_zoo.evaluation.attacks.standing import Standing
+from cfamc_zoo.evaluation.target import Target
+from cfamc_zoo.zoo.threat import Threat
+
+
+@dataclass(frozen=True)
+class Pgd:
+    """PGD, in both norms.
+
+    Attributes:
+        steps: gradient steps of each restart.
+        step_size: length of a step in the threat's norm; None is 2.5 eps / steps, which can
+            cross the ball.
+        restarts: independent runs; an image counts as robust when it withstands all.
+        start: uniform in the ball, or at the image itself.
+        loss: "ce", "margin" or "dlr".
+
+    Source: Madry et al., Towards Deep Learning Models Resistant to Adversarial Attacks
+    (arXiv 1706.06083).
+    """
+
+    steps: int = 20
+    step_size: float | None = None
+    restarts: int = 1
+    start: Literal["random", "zero"] = "random"
+    loss: LossName = "ce"
+
+    def __post_init__(self) -> None:
+        for name in ("steps", "restarts"):
+            if getattr(self, name) < 1:
+                raise UsageError(f"{name} is {getattr(self, name)}; it must be at least 1")
+        if self.step_size is not None and not 0 < self.step_size <= 1:
+            raise UsageError(f"step size is {self.step_size:g}; it must be in 0..1, like 1/255")
+        if self.loss not in LOSSES:
+            raise UnknownNameError("loss", self.loss, LOSSES)
+
+    @property
+    def name(self) -> str:
+        return f"PGD-{self.steps}" + ("" if self.loss == "ce" else f" {self.loss}")
+
+    def run(
+        self,
+        target: Target,
+        images: Tensor,
+        labels: Tensor,
+        threat: Threat,
+        *,
+        seeds: Sequence[int],
+    ) -> Tensor:
+        """As `Attack.run`."""
+        standing = Standing(target, images, labels)
+        size = self.step_size or 2.5 * threat.eps / self.steps
+        loss = LOSSES[self.loss]
+        for restart in range(self.restarts):
+            if not len(standing):
+                break
+            x = images[standing.rows]
+            delta = torch.zeros_like(x)
+            if self.start == "random":
+                delta = in_ball(x, threat, [seeds[i] for i in standing.rows.tolist()], restart)
+            for _ in range(self.steps):
+                y = labels[standing.rows]
+                point = (x + delta).requires_grad_()
+                logits = target.search_logits(point)
+                (gradient,) = torch.autograd.grad(loss(logits, y).sum(), point)
+                keep = standing.strike(point.detach(), logits.argmax(1) != y)
+                x, delta, gradient = x[keep], delta[keep], gradient[keep]
+                if not len(standing):
+                    break
+                delta = threat.project(x, delta + size * threat.steepest(gradient))
+            standing.rest(x + delta)
+        return standing.adversarial

@@ -1,0 +1,46 @@
+"""Work over many images in batches that shrink when memory runs out."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from cfamc_zoo.errors import ModelError
+from cfamc_zoo.evaluation.target import is_out_of_memory
+
+
+def in_batches(
+    rows: Tensor, size: int, work: Callable[[Tensor], None], say: Callable[[str], None]
+) -> None:
+    """Calls `work` with parts of `rows`; halves the parts when memory runs out and goes on.
+
+    Args:
+        rows: (N,) indices.
+        size: the largest part.
+        work: does one part; the same part again, or a half of it, after it has failed.
+        say: told of every halving.
+
+    Raises:
+        ModelError: not even one image fits.
+    """
+    pending = list(rows.split(size)) if len(rows) else []
+    while pending:
+        part = pending[0]
+        try:
+            work(part)
+        except Exception as error:
+            if not is_out_of_memory(error):
+                raise
+            if len(part) == 1:
+                raise ModelError(
+                    "out of memory with a single image; use another device or a smaller model"
+                ) from error
+            half = (len(part) + 1) // 2
+            say(f"out of memory with {len(part)} images at a time; going on with {half}")
+            pending = list(torch.cat(pending).split(half))
+            if torch.cuda.is_available():
+                torch.cuda.empty_cache()
+        else:
+            del pending[0]

@@ -1,0 +1,171 @@
+"""What a measurement has found so far, verdict by verdict; on disk too, so that it can go on."""
+
+from __future__ import annotations
+
+import json
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from cfamc_zoo.atomic import atomic_file, storage_errors
+from cfamc_zoo.errors import DataError, UsageError
+
+UNKNOWN, FELL, STANDS = -1, 0, 1
+SYMBOLS = {UNKNOWN: ".", FELL: "0", STANDS: "1"}
+PAUSE = 2.0  # seconds between two writes of the file, at least
+
+
+@dataclass
+class Stage:
+    """One attack at one radius, or the images as they are.
+
+    Attributes:
+        attack: its name; "" for the images as they are.
+        eps: as it was given; "" likewise.
+        verdicts: (N,) int8 of UNKNOWN, FELL and STANDS.
+        tried: images that the attack was run on.
+        seconds: spent on it, over all sessions.
+    """
+
+    attack: str
+    eps: str
+    verdicts: np.ndarray
+    tried: int = 0
+    seconds: float = 0.0
+
+
+class Ledger:
+    """Verdicts and adversarial images of one measurement.
+
+    Args:
+        n: number of images.
+        adversarial: (E, N, 3, S, S) float32, one part a radius, to be filled; None keeps none.
+    """
+
+    def __init__(self, n: int, *, adversarial: np.ndarray | None = None):
+        self.n, self.adversarial = n, adversarial
+        self.stages: dict[tuple[str, str], Stage] = {}
+
+    def stage(self, attack: str, eps: str) -> Stage:
+        """The stage of that name, new if it has not begun."""
+        if (attack, eps) not in self.stages:
+            verdicts = np.full(self.n, UNKNOWN, np.int8)
+            self.stages[attack, eps] = Stage(attack, eps, verdicts)
+        return self.stages[attack, eps]
+
+    def record(
+        self, stage: Stage, rows: np.ndarray, stands: np.ndarray, *, tried: int, seconds: float
+    ) -> None:
+        """Takes down (k,) verdicts, bool, of (k,) images."""
+        stage.verdicts[rows] = np.where(stands, STANDS, FELL)
+        stage.tried += tried
+        stage.seconds += seconds
+
+    def flush(self) -> None:
+        """Whatever has been recorded is safe afterwards; in memory there is nothing to do."""
+
+
+class FileLedger(Ledger):
+    """A ledger in a JSON file, written whole or not at all, and its images in a .npy beside it.
+
+    The file is written every few seconds and at `flush`. It starts with a key; a file with
+    another key belongs to another measurement and is refused.
+
+    Args:
+        path: of the JSON file; opened where it is, else begun.
+        key: what the verdicts depend on: model, data, attack, radii, seed.
+        images: (N, 3, S, S) float32: what the adversarial images start as.
+        radii: how many.
+
+    Raises:
+        UsageError: the file is of another measurement.
+        DataError: it is not a ledger, or its images are gone.
+        StorageError: it cannot be written.
+    """
+
+    def __init__(self, path: Path, *, key: dict[str, Any], images: np.ndarray, radii: int):
+        self.path, self.key = path, key
+        self.pictures = path.with_name(path.name + ".images.npy")
+        self._written = 0.0
+        known = path.exists()
+        stages = _read(path, key, len(images)) if known else []
+        shape = (radii, *images.shape)
+        with storage_errors(self.pictures):
+            if known:
+                try:
+                    adversarial = np.lib.format.open_memmap(self.pictures, mode="r+")
+                except (FileNotFoundError, ValueError) as error:
+                    raise DataError(
+                        f"{str(self.pictures)!r} is missing or not an array; delete "
+                        f"{str(path)!r} to begin anew"
+                    ) from error
+                if adversarial.shape != shape:
+                    raise DataError(
+                        f"{str(self.pictures)!r} has shape {adversarial.shape}, not {shape}; "
+                        f"delete {str(path)!r} to begin anew"
+                    )
+            else:
+                adversarial = np.lib.format.open_memmap(
+                    self.pictures, mode="w+", dtype=np.float32, shape=shape
+                )
+                adversarial[:] = images
+        super().__init__(len(images), adversarial=adversarial)
+        self.stages = {(s.attack, s.eps): s for s in stages}
+
+    def record(
+        self, stage: Stage, rows: np.ndarray, stands: np.ndarray, *, tried: int, seconds: float
+    ) -> None:
+        super().record(stage, rows, stands, tried=tried, seconds=seconds)
+        if time.monotonic() - self._written > PAUSE:
+            self.flush()
+
+    def flush(self) -> None:
+        assert isinstance(self.adversarial, np.memmap)
+        with storage_errors(self.pictures):
+            self.adversarial.flush()  # first: a verdict on disk has its image on disk
+        stages = [
+            {
+                "attack": s.attack,
+                "eps": s.eps,
+                "verdicts": "".join(SYMBOLS[v] for v in s.verdicts.tolist()),
+                "tried": s.tried,
+                "seconds": round(s.seconds, 3),
+            }
+            for s in self.stages.values()
+        ]
+        with atomic_file(self.path) as path:
+            path.write_text(json.dumps({"key": self.key, "stages": stages}, indent=1) + "\n")
+        self._written = time.monotonic()
+
+
+def _read(path: Path, key: dict[str, Any], n: int) -> list[Stage]:
+    values = {symbol: value for value, symbol in SYMBOLS.items()}
+    try:
+        content = json.loads(path.read_text())
+        found = content["key"]
+        stages = [
+            Stage(
+                s["attack"],
+                s["eps"],
+                np.array([values[c] for c in s["verdicts"]], np.int8),
+                s["tried"],
+                s["seconds"],
+            )
+            for s in content["stages"]
+        ]
+        fits = all(len(s.verdicts) == n for s in stages)
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise DataError(
+            f"{str(path)!r} is not the state of an attack: {error}; give another --state"
+        ) from error
+    different = [k for k in key if found.get(k) != key[k]]
+    if different or not fits:
+        name = different[0] if different else "number of images"
+        raise UsageError(
+            f"state {str(path)!r} is of another run: its {name} is {found.get(name)!r}, not "
+            f"{key.get(name)!r}; give another --state or delete it"
+        )
+    return stages

@@ -1,0 +1,73 @@
+"""Adversarial images as a file: .npy, or Parquet with one row an image and radius."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from cfamc_zoo.atomic import atomic_file
+from cfamc_zoo.errors import OutputExistsError, UsageError
+
+SUFFIXES = (".npy", ".parquet")
+
+
+def check_path(path: Path) -> None:
+    """Refuses, before any work is done, what `save` could not write.
+
+    Raises:
+        UsageError: another suffix, or no such folder.
+        OutputExistsError: the file is there already.
+    """
+    if path.suffix not in SUFFIXES:
+        raise UsageError(f"--save {str(path)!r} must end in {' or '.join(SUFFIXES)}")
+    if not path.parent.is_dir():
+        raise UsageError(f"folder {str(path.parent)!r} does not exist; create it first")
+    if path.exists():
+        raise OutputExistsError(f"{str(path)!r} is already there; move it or give another name")
+
+
+def save(
+    path: Path,
+    adversarial: np.ndarray,
+    *,
+    epsilons: list[str],
+    labels: np.ndarray,
+    stands: list[list[bool | None]],
+) -> None:
+    """Writes the images.
+
+    .npy holds (E, N, 3, S, S) float32 in [0, 1], one part a radius, in the order of `epsilons`.
+    Parquet has the columns eps (text), index, label, stands and image: the same values, a flat
+    list of 3 S S float32.
+
+    Args:
+        adversarial: (E, N, 3, S, S) float32; what felled an image, else the last that was tried.
+        labels: (N,) int64.
+        stands: E lists of N verdicts; None where there is none.
+
+    Raises:
+        StorageError: it cannot be written.
+    """
+    with atomic_file(path) as temporary:
+        if path.suffix == ".npy":
+            with open(temporary, "wb") as file:
+                np.save(file, np.asarray(adversarial, np.float32))
+            return
+        import pyarrow as pa
+        import pyarrow.parquet as pq
+
+        n = len(labels)
+        flat = np.ascontiguousarray(adversarial, np.float32).reshape(len(epsilons) * n, -1)
+        values = pa.array(flat.ravel())
+        shape = "x".join(map(str, adversarial.shape[2:]))
+        table = pa.table(
+            {
+                "eps": [eps for eps in epsilons for _ in range(n)],
+                "index": np.tile(np.arange(n), len(epsilons)),
+                "label": np.tile(labels, len(epsilons)),
+                "stands": pa.array([v for part in stands for v in part], pa.bool_()),
+                "image": pa.FixedSizeListArray.from_arrays(values, flat.shape[1]),
+            }
+        ).replace_schema_metadata({"image_shape": shape})
+        pq.write_table(table, temporary)

@@ -1,0 +1,128 @@
+"""Label-free attacks and measures, on encoders whose answers are known in closed form."""
+
+import pytest
+import torch
+from torch import nn
+
+from cfamc_zoo.errors import DataError, UnknownNameError, UsageError
+from cfamc_zoo.evaluation.attacks.feature import FeatureAttack
+from cfamc_zoo.evaluation.features import FeatureReader, evaluate_features
+from cfamc_zoo.evaluation.target import attacked
+from cfamc_zoo.zoo.threat import threat_of
+from tests.conftest import make_encoder
+from tests.evaluation.attacks.models import some_images
+
+
+class Average(nn.Module):
+    """The mean of an image, one number: a perturbation moves it by eps at most."""
+
+    def forward(self, x):
+        return x.mean((1, 2, 3))[:, None]
+
+
+class Constant(nn.Module):
+    def forward(self, x):
+        return x.mean((2, 3)) * 0 + 1
+
+
+def line(n=9):
+    """Images of one grey each, evenly spaced: distances of vectors are known."""
+    greys = torch.linspace(0.2, 0.8, n).view(-1, 1, 1, 1)
+    return greys.expand(n, 3, 8, 8).contiguous()
+
+
+def test_on_a_linear_encoder_the_perturbation_is_the_optimal_one():
+    images, eps = line(), 0.01
+    encoder = Average()
+    with attacked(encoder, images, torch.zeros(9, dtype=torch.long), 1) as target:
+        own = target.logits(images)
+        pushed = FeatureAttack().push(target, images, own, threat_of("linf", "0.01"), range(9))
+        assert ((target.logits(pushed) - own).abs() - eps).abs().max() < 1e-4
+        other = own.roll(1, 0)
+        pulled = FeatureAttack().pull(target, images, other, threat_of("linf", "0.01"), range(9))
+    before, after = ((target.logits(x) - other).abs() for x in (images, pulled))
+    torch.testing.assert_close(before - after, torch.full_like(before, eps), atol=1e-4, rtol=0)
+    assert (pulled - images).abs().max() <= eps + 1e-6
+
+
+@pytest.mark.parametrize("distance", ["l2", "cosine"])
+@pytest.mark.parametrize("norm", ["linf", "l2"])
+def test_the_attack_moves_a_real_encoder_within_the_ball(distance, norm):
+    reader = FeatureReader(make_encoder(), "backbone")
+    images, threat = some_images(6, side=32), threat_of(norm, "0.03" if norm == "linf" else "0.3")
+    with attacked(reader, images, torch.zeros(6, dtype=torch.long), 32) as target:
+        own = target.logits(images)
+        attack = FeatureAttack(distance, steps=8)
+        pushed, again = (attack.push(target, images, own, threat, range(6)) for _ in range(2))
+        assert torch.equal(pushed, again)
+        noise = FeatureAttack(distance, steps=1, step_size=1e-9)
+        chance = noise.push(target, images, own, threat, range(6))
+        far = (target.logits(pushed) - own).norm(dim=1)
+        assert (far > 1.5 * (target.logits(chance) - own).norm(dim=1)).all()
+    assert threat.size(pushed - images).max() <= threat.eps * 1.00001 + 1e-7
+    assert pushed.min() >= 0 and pushed.max() <= 1
+
+
+def test_measures_where_they_can_be_counted_by_hand():
+    """Nine points on a line, 0.075 apart; eps is 0.1, so the attacked passes one neighbour."""
+    (result,) = evaluate_features(Average(), line(), attack=FeatureAttack(), epsilons=["0.1"])
+    # Of 36 pairs 8 are one step apart (0.075), 7 two steps (0.15): 0.1 is at least 8 of 36.
+    assert result.push_quantiles == pytest.approx([8 / 36] * 9)
+    # On the side it went to, two neighbours (0.025 and 0.05 away) are nearer than itself (0.1).
+    assert 0 < result.breakaway_risk <= 2 / 8
+    assert sum(result.retrieved) <= 2, "only at the ends is there no neighbour to pass"
+
+
+def test_small_balls_are_harmless_and_large_ones_are_not():
+    small, large = evaluate_features(
+        Average(), line(), attack=FeatureAttack(), epsilons=["0.001", "0.2"]
+    )
+    assert small.breakaway_risk == small.overlap_risk == 0
+    assert small.retrieval[0] == 100
+    assert max(small.push_quantiles) == 0
+    assert sum(small.pull_quantiles) > sum(large.pull_quantiles)
+    assert large.breakaway_risk > small.breakaway_risk
+    assert large.overlap_risk > 0
+    assert large.retrieval[0] < 50
+    assert min(large.pull_quantiles) == 0, "neighbours can pass for each other"
+
+
+def test_other_batches_give_the_same_measures():
+    reader, images = FeatureReader(make_encoder(), "representation"), some_images(7, side=32)
+    a, b = (
+        evaluate_features(
+            reader, images, attack=FeatureAttack(steps=2), epsilons=["2/255"], batch_size=size
+        )[0]
+        for size in (7, 3)
+    )
+    assert a.push_quantiles == pytest.approx(b.push_quantiles, abs=0.1)
+    assert a.retrieved == b.retrieved
+
+
+def test_an_encoder_that_sees_nothing_cannot_be_moved():
+    (result,) = evaluate_features(Constant(), line(), attack=FeatureAttack(), epsilons=["0.1"])
+    assert result.breakaway_risk == 0
+
+
+@pytest.mark.parametrize(
+    ("call", "error", "said"),
+    [
+        (lambda: FeatureAttack("cosinus"), UnknownNameError, "did you mean cosine"),
+        (lambda: FeatureAttack(steps=0), UsageError, "steps is 0"),
+        (
+            lambda: evaluate_features(Average(), line(2), attack=FeatureAttack(), epsilons=["0.1"]),
+            DataError,
+            "at least 3",
+        ),
+        (
+            lambda: evaluate_features(
+                Average(), line() * 2, attack=FeatureAttack(), epsilons=["0.1"]
+            ),
+            DataError,
+            r"must be in \[0, 1\]",
+        ),
+    ],
+)
+def test_bad_input(call, error, said):
+    with pytest.raises(error, match=said):
+        call()
