@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
+from cfamc_zoo.errors import ReleaseError
 from cfamc_zoo.zoo.spec import ReleaseConfig
+from cfamc_zoo.zoo.weights import RESULTS, Release
 
 Rows = list[dict[str, Any]]
 
@@ -161,6 +164,25 @@ def render(config: ReleaseConfig, rows: Rows) -> str:
         ],
     )
     return f"---\n{data.to_yaml()}\n---\n\n{render_body(config, rows)}"
+
+
+def render_release(release: Release) -> str:
+    """The README.md of an opened release.
+
+    Raises:
+        ReleaseError: its results are not what its config pins, or not rows.
+    """
+    rows: Rows = []
+    if release.has(RESULTS):
+        try:
+            rows = json.loads(release.read(RESULTS))
+            return render(release.config, rows)
+        except (ValueError, TypeError, KeyError, RecursionError) as error:
+            raise ReleaseError(
+                f"{RESULTS} of {release.config.name!r} holds no rows of results: {error!r}; "
+                "measure the release again"
+            ) from error
+    return render(release.config, rows)
 
 
 def _metric(row: dict[str, Any]) -> str:

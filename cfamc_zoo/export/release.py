@@ -19,8 +19,10 @@ from cfamc_zoo.zoo.spec import ReleaseConfig
 from cfamc_zoo.zoo.weights import (
     GRAPH,
     MODEL,
+    PROBE,
     Release,
     load_encoder,
+    load_probe,
     open_release,
     save_release,
     write_files,
@@ -75,6 +77,26 @@ def export_release(
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
     return open_release(folder)
+
+
+def check_release(release: Release, images: np.ndarray) -> None:
+    """Everything that a release must be before others get it.
+
+    Args:
+        images: (N, S, S, 3) uint8, to compare the back ends on.
+
+    Raises:
+        ReleaseError: a file is not as pinned, the weights or the head do not fit, the graph is
+            not valid or its features are not torch's.
+    """
+    release.verify()
+    if release.has(PROBE):
+        load_probe(release)
+    if release.has(GRAPH):
+        check_graph(release.read(GRAPH), str(release.folder))
+        measure_parity(release, images)
+    else:
+        load_encoder(release)
 
 
 def measure_parity(release: Release, images: np.ndarray) -> dict[str, Parity]:
