@@ -70,4 +70,4 @@ def tiny_release(tmp_path_factory, sample):
 @pytest.fixture(scope="session")
 def tiny_files(tiny_release):
     """The same release as names to bytes, card included."""
-    return {f.name: f.read_bytes() for f in tiny_release.iterdir()} | {"README.md": b"# tiny\n"}
+    return {f.name: f.read_bytes() for f in tiny_release.iterdir()}

@@ -137,6 +137,7 @@ def load_encoder(release: Release) -> Encoder:
     _load_strictly(encoder, tensors, str(release.folder))
     encoder.preprocess = release.config.preprocess
     encoder.normalize = normalization(encoder.preprocess)  # off meta: config.json has its values
+    encoder.config = release.config
     return encoder.eval().requires_grad_(False)
 
 
