@@ -16,22 +16,37 @@ from cfamc_zoo.zoo.registry import find_model, list_models
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from pathlib import Path
 
     import numpy as np
 
     from cfamc_zoo.embedding.vectors import Source
+    from cfamc_zoo.export.hub import Visibility
     from cfamc_zoo.zoo.classifier import Classifier
     from cfamc_zoo.zoo.encoder import Encoder
 
 __version__ = "0.1.0"
-__all__ = ["ZooError", "embed", "find_model", "list_models", "load", "load_classifier"]
+__all__ = [
+    "ZooError",
+    "embed",
+    "find_model",
+    "list_models",
+    "load",
+    "load_classifier",
+    "push",
+    "save",
+]
 
 
 def load(model: str) -> Encoder:
-    """An encoder by model name or release folder, in evaluation mode, float32.
+    """An encoder in evaluation mode, float32.
+
+    Args:
+        model: a model's name, a release folder, or ORGANIZATION/NAME[@REVISION] on the Hub.
 
     Raises:
         UnknownNameError: no such model.
+        HubError: the Hub cannot be reached or refuses.
         ReleaseError: its files are not what its config pins.
     """
     from cfamc_zoo.zoo.registry import resolve
@@ -80,3 +95,58 @@ def embed(
 
     release = resolve(model or default_model())
     return embed_images(images, release, feature=feature, scaling=scaling, device=device)
+
+
+def save(encoder: Encoder, folder: str | Path) -> None:
+    """Writes a release folder: weights, ONNX graph and card, checked before it appears.
+
+    Args:
+        folder: must not exist; its name becomes the model's.
+
+    Raises:
+        OutputExistsError: it does.
+        ReleaseError: a check failed; nothing is left behind.
+        StorageError: it cannot be written; nothing is left behind.
+    """
+    from cfamc_zoo.datasets import load_dataset
+    from cfamc_zoo.export.release import save_encoder
+
+    save_encoder(encoder, folder, images=load_dataset("cifar10-sample").images[:256])
+
+
+def push(
+    model: Encoder | str | Path,
+    repo: str,
+    *,
+    visibility: Visibility = "public",
+    revision: str = "main",
+) -> str:
+    """Publishes an encoder or a release folder to the Hub in one commit; returns its address.
+
+    Args:
+        repo: "organization/name"; made if missing.
+        visibility: of a repository that is made.
+        revision: branch; made if missing.
+
+    Raises:
+        ReleaseError: a check failed; nothing is published.
+        HubError: no token, no access, or the Hub cannot be reached.
+    """
+    from pathlib import Path
+    from tempfile import TemporaryDirectory
+
+    from cfamc_zoo.datasets import load_dataset
+    from cfamc_zoo.export import hub
+    from cfamc_zoo.export.release import check_release
+    from cfamc_zoo.zoo.weights import open_release
+
+    with TemporaryDirectory(prefix="cfamc-zoo-") as temporary:
+        if isinstance(model, str | Path):
+            folder = Path(model)
+        else:
+            folder = Path(temporary) / repo.split("/")[-1]
+            save(model, folder)
+        release = open_release(folder)
+        check_release(release, load_dataset("cifar10-sample").images[:64])
+        plan = hub.plan_push(release, repo, visibility=visibility, branch=revision)
+        return hub.push(plan).url

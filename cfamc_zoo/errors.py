@@ -60,3 +60,7 @@ class ModelError(ZooError):
 
 class StorageError(ZooError):
     """An output that cannot be written: no such folder, no permission, a full disk."""
+
+
+class HubError(ZooError):
+    """A Hub that cannot be reached, refuses, or answers otherwise than a Hub does."""

@@ -65,3 +65,9 @@ def tiny_release(tmp_path_factory, sample):
         others={PROBE: probe_bytes(classifier)},
     )
     return folder
+
+
+@pytest.fixture(scope="session")
+def tiny_files(tiny_release):
+    """The same release as names to bytes, card included."""
+    return {f.name: f.read_bytes() for f in tiny_release.iterdir()}

@@ -21,7 +21,8 @@ MAY_IMPORT = {
         room: BASE | {"zoo", "__init__", room}
         for room in ("embedding", "evaluation", "training", "export")
     },
-    "__init__": BASE | {"zoo", "embedding"},  # the public API: load, embed
+    # The public API: load, embed, save, push.
+    "__init__": BASE | {"zoo", "embedding", "export", "datasets"},
     "__main__": {"cli"},
 }
 MAY_IMPORT["cli"] = {"datasets", "cli", *MAY_IMPORT} - {"__main__"}
@@ -63,7 +64,10 @@ def test_imports_run_one_way(path):
 @pytest.mark.parametrize("path", FILES, ids=lambda p: str(p.relative_to(ROOT)))
 def test_nothing_is_unpickled_and_one_place_prints(path):
     text = path.read_text()
-    assert "torch.load(" not in text
+    if path == ROOT / "export" / "legacy.py":
+        assert text.count("torch.load(") == text.count("weights_only=True") == 1
+    else:
+        assert "torch.load(" not in text
     assert not {name.split(".")[0] for name in imports(path)} & {"pickle", "click", "dill"}
     for node in ast.walk(ast.parse(text)):
         if isinstance(node, ast.Call) and isinstance(node.func, ast.Name):

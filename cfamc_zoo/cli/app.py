@@ -19,6 +19,7 @@ from cfamc_zoo.cli.info import info
 from cfamc_zoo.cli.list import list_models
 from cfamc_zoo.cli.probe import probe
 from cfamc_zoo.cli.pull import pull
+from cfamc_zoo.cli.push import push
 from cfamc_zoo.cli.train import train
 from cfamc_zoo.errors import UnknownNameError, ZooError
 
@@ -31,6 +32,7 @@ COMMANDS: dict[str, tuple[str, Callable[..., None]]] = {
     "attack": ("Evaluate", attack),
     "train": ("Make", train),
     "export": ("Make", export),
+    "push": ("Make", push),
     "doctor": ("Help", doctor),
 }
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -12,31 +12,70 @@ from cfamc_zoo.cli import output
 from cfamc_zoo.cli.options import Json
 from cfamc_zoo.errors import OutputExistsError, UsageError
 
+if TYPE_CHECKING:
+    from cfamc_zoo.zoo.encoder import Encoder
+    from cfamc_zoo.zoo.spec import ReleaseConfig
+
 
 def export(
-    run: Annotated[Path, typer.Argument(help="A finished training run, or a release folder.")],
-    out: Annotated[Path, typer.Option("-o", "--output", help="Folder to make.")],
+    run: Annotated[
+        Path, typer.Argument(help="A training run, a release folder, or with --layout a .pt file.")
+    ],
+    out: Annotated[Path | None, typer.Option("-o", "--output", help="Folder to make.")] = None,
     name: Annotated[
         str | None, typer.Option(help="The model's name. [default: the folder's]")
     ] = None,
     probe: Annotated[
         Path | None, typer.Option(help="A head to release with it, made by `cfamc-zoo probe`.")
     ] = None,
+    single_file: Annotated[
+        Path | None, typer.Option(help="Write this one self-contained ONNX file instead.")
+    ] = None,
+    classifier: Annotated[
+        bool, typer.Option("--classifier", help="With --single-file: images to logits.")
+    ] = False,
+    layout: Annotated[
+        str | None, typer.Option(help="cf-amc-ssl, torchvision, timm or solo-learn.")
+    ] = None,
+    normalization: Annotated[
+        str | None, typer.Option(help="With --layout: none, imagenet or cifar.")
+    ] = None,
     json: Json = False,
 ) -> None:
     """Make a release folder, ONNX graph included, and check it."""
-    if out.exists():
-        raise OutputExistsError(f"{str(out)!r} is already there; give another -o")
-    if not out.absolute().parent.is_dir():
-        raise UsageError(f"folder {str(out.parent)!r} does not exist; create it first")
+    target = out or single_file
+    if target is None or (out and single_file):
+        raise UsageError("give -o FOLDER for a release, or --single-file FILE.onnx; one of them")
+    if classifier and not single_file:
+        raise UsageError("--classifier goes with --single-file; a release has its head beside it")
+    if target.exists():
+        raise OutputExistsError(f"{str(target)!r} is already there; give another")
+    if not target.absolute().parent.is_dir():
+        raise UsageError(f"folder {str(target.parent)!r} does not exist; create it first")
 
     from cfamc_zoo.datasets import load_dataset
+
+    if single_file is not None:
+        from cfamc_zoo.export.single_file import export_single_file
+        from cfamc_zoo.zoo.weights import open_release
+
+        checked = export_single_file(
+            open_release(run / "release" if (run / "release").is_dir() else run),
+            single_file.absolute(),
+            kind="classifier" if classifier else "features",
+            images=load_dataset("cifar10-sample").images[:256],
+        )
+        if json:
+            output.json_result({"file": str(single_file), **checked})
+        else:
+            output.result(str(single_file))
+        return
+
     from cfamc_zoo.export.release import export_release
     from cfamc_zoo.zoo.classifier import attach_probe
-    from cfamc_zoo.zoo.weights import PROBE, load_encoder, open_release
+    from cfamc_zoo.zoo.weights import PROBE
 
-    source = open_release(run / "release" if (run / "release").is_dir() else run)
-    encoder = load_encoder(source)
+    encoder, config = _source(run, layout, normalization)
     others = {}
     if probe is not None:
         if not probe.is_file():
@@ -45,8 +84,8 @@ def export(
         attach_probe(encoder, others[PROBE], str(probe))
     release = export_release(
         encoder,
-        replace(source.config, name=name or out.name, files={}),
-        out.absolute(),
+        replace(config, name=name or target.name, files={}),
+        target.absolute(),
         images=load_dataset("cifar10-sample").images[:256],
         others=others,
     )
@@ -55,4 +94,36 @@ def export(
     else:
         for file, record in release.config.files.items():
             output.note(f"{record.size:>12,} {file}")
-        output.result(str(out))
+        output.result(str(target))
+
+
+def _source(
+    run: Path, layout: str | None, normalization: str | None
+) -> tuple[Encoder, ReleaseConfig]:
+    """What to release, and what is known of it."""
+    from cfamc_zoo.zoo.spec import FORMAT_VERSION, ReleaseConfig
+    from cfamc_zoo.zoo.weights import load_encoder, open_release
+
+    if not run.is_file():
+        if layout or normalization:
+            raise UsageError(f"--layout is for a .pt file, and {str(run)!r} is none")
+        source = open_release(run / "release" if (run / "release").is_dir() else run)
+        return load_encoder(source), source.config
+    if layout is None:
+        raise UsageError(f"{str(run)!r} is a file; say with --layout what wrote it")
+    from cfamc_zoo.export.legacy import import_checkpoint
+
+    imported = import_checkpoint(run, layout, normalization=normalization)
+    if imported.left_out:
+        output.note(f"left out: {', '.join(imported.left_out)}")
+    config = ReleaseConfig(
+        format_version=FORMAT_VERSION,
+        name=run.stem,
+        architecture=imported.encoder.architecture,
+        preprocess=imported.encoder.preprocess,
+        threat_model={},
+        recipe={},
+        provenance={"imported": {"layout": layout, "left_out": list(imported.left_out)}},
+        licence="unknown",
+    )
+    return imported.encoder, config

@@ -8,7 +8,9 @@ import typer
 
 Model = Annotated[
     str | None,
-    typer.Option("-m", "--model", help="A model's name or a release folder. [default: the best]"),
+    typer.Option(
+        "-m", "--model", help="A name, a folder or ORGANIZATION/NAME. [default: the best]"
+    ),
 ]
 Device = Annotated[str | None, typer.Option(help="cpu, cuda, cuda:1, ... [default: the GPU]")]
 BatchSize = Annotated[int, typer.Option(min=1, help="Images at a time.")]

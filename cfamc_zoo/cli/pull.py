@@ -12,18 +12,19 @@ from cfamc_zoo.cli.options import Json
 
 
 def pull(
-    name: Annotated[str, typer.Argument(help="A model's name.")],
+    name: Annotated[str, typer.Argument(help="A model's name, or ORGANIZATION/NAME on the Hub.")],
     revision: Annotated[
-        str | None, typer.Option(help="Of the model's repository. [default: the pinned one]")
+        str | None, typer.Option(help="Of the repository. [default: the pinned one]")
     ] = None,
     dest: Annotated[Path | None, typer.Option(help="Copy the release to this new folder.")] = None,
     json: Json = False,
 ) -> None:
     """Fetch and verify a model; print its folder."""
-    from cfamc_zoo.zoo.download import copy_release, pull_release
-    from cfamc_zoo.zoo.registry import find_model
+    from cfamc_zoo.zoo.download import copy_release
+    from cfamc_zoo.zoo.registry import resolve
 
-    release = pull_release(find_model(name), revision=revision)
+    release = resolve(name, revision=revision)
+    release.verify()
     if dest is not None:
         release = copy_release(release, dest)
     if json:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
+from cfamc_zoo.errors import ReleaseError
 from cfamc_zoo.zoo.spec import ReleaseConfig
+from cfamc_zoo.zoo.weights import RESULTS, Release
 
 Rows = list[dict[str, Any]]
 
@@ -32,6 +35,9 @@ CITATION = """\
 
 # The rows behind the head that is released; others are there to compare with.
 OWN_PROTOCOL = "linear head chosen for robustness; PGD, random start"
+
+# What model-index tells of an attack, beside its value.
+SETTINGS = ("attack", "norm", "eps", "steps", "restarts", "n", "low", "high", "seed", "command")
 
 SUMMARY_KEYS = ("metric", "attack", "norm", "eps", "steps", "data", "n", "value")
 
@@ -76,17 +82,15 @@ def commands(rows: Rows) -> str:
 
 def render_body(config: ReleaseConfig, rows: Rows) -> str:
     """The card without its metadata block."""
-    a, recipe, made = config.architecture, config.recipe, config.provenance
+    a, recipe = config.architecture, config.recipe
     threat = config.threat_model
     against = f"{threat['norm']} perturbations of {threat['eps']}" if threat else "no attack"
-    adversary = recipe.get("adversary", {}).get("kind", "none")
-    minutes = made.get("seconds", 0) / 60
     size = config.preprocess.size
     return f"""\
 # {config.name}
 
 {a.backbone} (width {a.width}, {a.stem} stem), pretrained without labels against {against}:
-recipe `{recipe.get("name")}` on {recipe.get("data")}.
+{_origin(config)}.
 
 ## Use
 
@@ -107,6 +111,31 @@ Input is RGB in [0, 1] without normalization, so an epsilon means pixels. Featur
 reads. Meant for: embeddings that small perturbations should not move, and as a baseline in
 robustness research.
 
+{_measured(rows)}## Limits
+
+{LIMITS}
+
+{_making(config) if recipe else ""}## Citation
+
+{CITATION}
+"""
+
+
+def _origin(config: ReleaseConfig) -> str:
+    if config.recipe:
+        return f"recipe `{config.recipe.get('name')}` on {config.recipe.get('data')}"
+    imported = config.provenance.get("imported")
+    if imported:
+        return (
+            f"imported from a checkpoint of {imported['layout']}, whose training is not known here"
+        )
+    return "how it was made is not recorded"
+
+
+def _measured(rows: Rows) -> str:
+    if not rows:
+        return ""
+    return f"""\
 ## Measured
 
 Weights as stored. The released head is that of the first table.
@@ -119,10 +148,14 @@ Every row again:
 {commands(rows)}
 ```
 
-## Limits
+"""
 
-{LIMITS}
 
+def _making(config: ReleaseConfig) -> str:
+    recipe, made = config.recipe, config.provenance
+    adversary = recipe.get("adversary", {}).get("kind", "none")
+    minutes = made.get("seconds", 0) / 60
+    return f"""\
 ## How it was made
 
 Recipe `{recipe.get("name")}`: {recipe.get("title")}. {recipe.get("epochs")} epochs of
@@ -132,9 +165,6 @@ Recipe `{recipe.get("name")}`: {recipe.get("title")}. {recipe.get("epochs")} epo
 representation of the training images. A tenth of those chose the weight decay: for the released
 head the one most robust to PGD-10 among those that keep 95% of the best clean accuracy.
 
-## Citation
-
-{CITATION}
 """
 
 
@@ -147,21 +177,48 @@ def render(config: ReleaseConfig, rows: Rows) -> str:
         library_name="cfamc-zoo",
         pipeline_tag="image-feature-extraction",
         tags=["adversarial-robustness", "self-supervised", "onnx", "safetensors"],
-        datasets=[f"uoft-cs/{config.recipe.get('data')}"],
+        datasets=[f"uoft-cs/{data}"] if (data := _base(config.recipe.get("data"))) else None,
         model_name=config.name,
         eval_results=[
             EvalResult(
                 task_type="image-classification",
-                dataset_type=f"uoft-cs/{row['data']}",
+                dataset_type=f"uoft-cs/{_base(row['data'])}",
                 dataset_name=f"{row['data']} test, {row['n']} images",
+                dataset_split="test",
                 metric_type="accuracy",
-                metric_name=_metric(row),
+                metric_name=f"{_metric(row)}; {row['protocol']}",
                 metric_value=row["value"],
+                metric_args={key: row[key] for key in SETTINGS if row.get(key) not in ("", None)},
             )
-            for row in headline(rows)
-        ],
+            for row in rows
+        ]
+        or None,
     )
     return f"---\n{data.to_yaml()}\n---\n\n{render_body(config, rows)}"
+
+
+def render_release(release: Release) -> str:
+    """The README.md of an opened release.
+
+    Raises:
+        ReleaseError: its results are not what its config pins, or not rows.
+    """
+    rows: Rows = []
+    if release.has(RESULTS):
+        try:
+            rows = json.loads(release.read(RESULTS))
+            return render(release.config, rows)
+        except (ValueError, TypeError, KeyError, RecursionError) as error:
+            raise ReleaseError(
+                f"{RESULTS} of {release.config.name!r} holds no rows of results: {error!r}; "
+                "measure the release again"
+            ) from error
+    return render(release.config, rows)
+
+
+def _base(data: str | None) -> str:
+    """The data set on the Hub that `data` is, or is a sample of."""
+    return (data or "").removesuffix("-sample")
 
 
 def _metric(row: dict[str, Any]) -> str:

@@ -38,7 +38,7 @@ class Parity:
     relative: float  # to the largest value of the feature
 
 
-class _BothFeatures(nn.Module):
+class BothFeatures(nn.Module):
     def __init__(self, encoder: Encoder):
         super().__init__()
         self.normalize, self.backbone = encoder.normalize, encoder.backbone
@@ -65,10 +65,10 @@ def build_graph(encoder: Encoder, weights: bytes) -> bytes:
     """
     size = encoder.preprocess.size
     example = torch.zeros(2, 3, size, size)
-    with warnings.catch_warnings(), _quiet("torch.onnx", "onnxscript", "onnx_ir"):
+    with warnings.catch_warnings(), quiet("torch.onnx", "onnxscript", "onnx_ir"):
         warnings.simplefilter("ignore")
         program = torch.onnx.export(
-            _BothFeatures(encoder).eval(),
+            BothFeatures(encoder).eval(),
             (example,),
             dynamo=True,
             optimize=False,
@@ -151,7 +151,7 @@ def check_graph(graph: bytes, folder: str) -> None:
         raise ReleaseError(f"the exported graph is not valid ONNX: {error}") from error
 
 
-class _quiet:  # noqa: N801
+class quiet:  # noqa: N801
     """Mutes loggers for the time of a block: the exporter reports each of its stages."""
 
     def __init__(self, *names: str):

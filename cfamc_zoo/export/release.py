@@ -10,17 +10,23 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from PIL import Image
 
-from cfamc_zoo.errors import ReleaseError
+from cfamc_zoo.errors import OutputExistsError, ReleaseError
+from cfamc_zoo.export.card import render_release
 from cfamc_zoo.export.onnx_graph import OUTPUTS, Parity, build_graph, check_graph, compare
 from cfamc_zoo.zoo.encoder import Encoder
 from cfamc_zoo.zoo.onnx_session import open_session
-from cfamc_zoo.zoo.spec import ReleaseConfig
+from cfamc_zoo.zoo.preprocess import fit, to_input
+from cfamc_zoo.zoo.spec import FORMAT_VERSION, Preprocess, ReleaseConfig
 from cfamc_zoo.zoo.weights import (
+    CARD,
     GRAPH,
     MODEL,
+    PROBE,
     Release,
     load_encoder,
+    load_probe,
     open_release,
     save_release,
     write_files,
@@ -65,11 +71,13 @@ def export_release(
         release = write_files(release.folder, release.config, {GRAPH: graph})
         check_graph(graph, str(release.folder))
         parity = {name: asdict(p) for name, p in measure_parity(release, images).items()}
-        provenance = release.config.provenance | {"onnx_parity": parity}
-        write_files(release.folder, replace(release.config, provenance=provenance), {})
+        measured = {"images": len(images), "relative_limit": RELATIVE_LIMIT, **parity}
+        provenance = release.config.provenance | {"onnx_parity": measured}
+        release = write_files(release.folder, replace(release.config, provenance=provenance), {})
+        (release.folder / CARD).write_text(render_release(release))
         moved = shutil.move(release.folder, temporary / "b")
         open_release(Path(moved)).verify()
-        measure_parity(open_release(Path(moved)), images)
+        measure_parity(open_release(Path(moved)), images[:8])
         with storage_errors(folder):
             Path(moved).rename(folder)
     finally:
@@ -77,16 +85,72 @@ def export_release(
     return open_release(folder)
 
 
+def save_encoder(encoder: Encoder, folder: str | Path, *, images: np.ndarray) -> Release:
+    """A release of an encoder alone, under the folder's name.
+
+    What is known of how it was made comes from the release that it was loaded from. That one's
+    head and results are not carried over: the weights may have changed since.
+
+    Args:
+        folder: must not exist.
+        images: (N, H, W, 3) uint8, to compare the back ends on.
+
+    Raises:
+        OutputExistsError: the folder is there.
+        ReleaseError: a check failed; nothing is left behind.
+        StorageError: the folder cannot be written; nothing is left behind.
+    """
+    folder = Path(folder).absolute()
+    if folder.exists():
+        raise OutputExistsError(f"{str(folder)!r} is already there; give another folder")
+    known = encoder.config or ReleaseConfig(
+        format_version=FORMAT_VERSION,
+        name=folder.name,
+        architecture=encoder.architecture,
+        preprocess=encoder.preprocess,
+        threat_model={},
+        recipe={},
+        provenance={},
+        licence="unknown",
+    )
+    config = replace(known, name=folder.name, files={})
+    training = encoder.training
+    try:
+        return export_release(encoder.eval(), config, folder, images=images)
+    finally:
+        encoder.train(training)
+
+
+def check_release(release: Release, images: np.ndarray) -> None:
+    """Everything that a release must be before others get it.
+
+    Args:
+        images: (N, S, S, 3) uint8, to compare the back ends on.
+
+    Raises:
+        ReleaseError: a file is not as pinned, the weights or the head do not fit, the graph is
+            not valid or its features are not torch's.
+    """
+    release.verify()
+    if release.has(PROBE):
+        load_probe(release)
+    if release.has(GRAPH):
+        check_graph(release.read(GRAPH), str(release.folder))
+        measure_parity(release, images)
+    else:
+        load_encoder(release)
+
+
 def measure_parity(release: Release, images: np.ndarray) -> dict[str, Parity]:
     """Largest difference between torch and ONNX Runtime, by feature.
 
     Args:
-        images: (N, S, S, 3) uint8.
+        images: (N, H, W, 3) uint8.
 
     Raises:
         ReleaseError: over 1e-4 of the feature's largest value.
     """
-    x = np.ascontiguousarray(images.transpose(0, 3, 1, 2)).astype(np.float32) / 255
+    x = sized(images, release.config.preprocess)
     encoder = load_encoder(release)
     result = {}
     for feature in OUTPUTS:
@@ -100,3 +164,10 @@ def measure_parity(release: Release, images: np.ndarray) -> dict[str, Parity]:
             )
         result[feature] = parity
     return result
+
+
+def sized(images: np.ndarray, preprocess: Preprocess) -> np.ndarray:
+    """(N, H, W, 3) uint8 of any size as the model's input, (N, 3, S, S) float32 in [0, 1]."""
+    if images.shape[1:3] != (preprocess.size, preprocess.size):
+        images = np.stack([fit(Image.fromarray(image), preprocess) for image in images])
+    return to_input(images)

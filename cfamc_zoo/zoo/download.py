@@ -1,93 +1,121 @@
-"""Releases from the Hub, pinned and verified, and copies of them."""
+"""Releases from the Hub, verified, and copies of them."""
 
 from __future__ import annotations
 
+import os
 import shutil
+import sys
 import tempfile
 from pathlib import Path
 
 from cfamc_zoo.atomic import storage_errors
 from cfamc_zoo.errors import OutputExistsError, ReleaseError, UsageError, ZooError
-from cfamc_zoo.zoo.registry import ModelSpec, bundled_folder
-from cfamc_zoo.zoo.weights import CARD, CONFIG, PINNED, Release, open_release
+from cfamc_zoo.zoo.weights import CARD, CONFIG, Release, open_release
+
+MIRROR = "CFAMC_ZOO_MIRROR"
 
 
-def pull_release(spec: ModelSpec, *, revision: str | None = None) -> Release:
-    """A known model's release with every file verified.
+def fetch(repo: str, *, revision: str | None = None, config_sha256: str | None = None) -> Release:
+    """A repository's release, opened in the Hub's cache; what is there is not fetched again.
+
+    config.json comes first: a repository that is none of ours is refused before its weights are
+    fetched. The other files come from the commit that config.json came from, whatever is pushed
+    meanwhile. Where $CFAMC_ZOO_MIRROR names a folder with ORGANIZATION/NAME/ in it, that is
+    opened instead.
 
     Args:
-        spec: the model.
-        revision: of its repository; another than the pinned one pins itself by its config.
+        repo: "organization/name".
+        revision: branch, tag or commit; None is the default branch.
+        config_sha256: what config.json must hash to. With it the cache is asked first, so that
+            what was pulled once needs no network. Without it the repository pins itself.
 
     Raises:
-        UsageError: a revision of a bundled model.
-        ReleaseError: files that are not what the config pins.
-        ZooError: the Hub cannot be reached or refuses.
+        UsageError: no such revision.
+        ReleaseError: not a release, or not the pinned one.
+        HubError: no network, no such repository, no access.
+        StorageError: the cache cannot be written.
     """
-    if spec.bundled:
-        if revision not in (None, spec.revision):
-            raise UsageError(
-                f"model {spec.name!r} is part of the package, which holds one revision of it; "
-                "leave --revision away"
-            )
-        release = open_release(bundled_folder(spec.name), config_sha256=spec.config_sha256)
-    else:
-        pinned = revision in (None, spec.revision)
-        folder = download(spec, revision=revision)
-        release = open_release(folder, config_sha256=spec.config_sha256 if pinned else None)
-    release.verify()
+    mirrored = _mirrored(repo, revision)
+    if mirrored is not None:
+        return open_release(mirrored, config_sha256=config_sha256)
+    if config_sha256 is not None:
+        cached = _cached(repo, revision, config_sha256)
+        if cached is not None:
+            return cached
+    folder = _file(repo, CONFIG, revision).parent
+    release = open_release(folder, config_sha256=config_sha256)
+    for name in (*release.config.files, CARD):
+        fresh = not (folder / name).exists()
+        _file(repo, name, folder.name)
+        if fresh and release.has(name):
+            _keep_if_right(release, name)
     return release
 
 
-def download(spec: ModelSpec, *, revision: str | None = None) -> Path:
-    """The Hub cache's folder of a model, fetched if it is not there.
-
-    Raises:
-        ZooError: no network, no such repository or revision, no access.
-    """
-    from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import (
-        GatedRepoError,
-        HfHubHTTPError,
-        LocalEntryNotFoundError,
-        RepositoryNotFoundError,
-        RevisionNotFoundError,
-    )
-
-    # Its transport is httpx or httpx2, by version; it hands on the one that it uses.
-    from huggingface_hub.utils import httpx, logging  # type: ignore[attr-defined]
-
-    wanted = revision or spec.revision
-    verbosity = logging.get_verbosity()
-    logging.set_verbosity_error()  # each retry would print a traceback
+def _keep_if_right(release: Release, name: str) -> None:
+    """Takes a file that arrived wrong out of the cache, which would offer it for ever."""
     try:
-        folder = snapshot_download(
-            spec.repo, revision=wanted, allow_patterns=[CONFIG, CARD, *PINNED]
-        )
-    except GatedRepoError as error:
-        raise ZooError(
-            f"{spec.repo} asks for access; request it on the Hub, then log in"
-        ) from error
-    except RevisionNotFoundError as error:
-        raise UsageError(
-            f"{spec.repo} has no revision {wanted!r}; leave --revision away"
-        ) from error
-    except RepositoryNotFoundError as error:
-        raise ZooError(f"{spec.repo} is not on the Hub or not open to you; log in") from error
-    except LocalEntryNotFoundError as error:
-        raise ZooError(
-            f"{spec.repo} is not in the cache and the Hub cannot be reached; check the network, "
-            "HF_ENDPOINT and HF_HUB_OFFLINE"
-        ) from error
-    except HfHubHTTPError as error:
-        reason = str(error).splitlines()[0]
-        raise ZooError(f"the Hub refused {spec.repo}: {reason}; try again later") from error
-    except (OSError, httpx.HTTPError) as error:  # a broken connection, a short or full disk
-        reason = str(error).splitlines()[0]
-        raise ZooError(f"{spec.repo} could not be fetched: {reason}; pull again") from error
-    finally:
-        logging.set_verbosity(verbosity)
-    return Path(folder)
+        release.read(name)
+    except ReleaseError:
+        path = release.folder / name
+        with storage_errors(path):
+            Path(os.path.realpath(path)).unlink()
+            path.unlink(missing_ok=True)
+        raise
+
+
+def _mirrored(repo: str, revision: str | None) -> Path | None:
+    root = os.environ.get(MIRROR)
+    if not root:
+        return None
+    if not Path(root).is_dir():
+        raise UsageError(f"{MIRROR} is {root!r}, which is not a folder; correct or unset it")
+    folder = Path(root) / repo
+    if not folder.is_dir():
+        return None
+    if revision not in (None, "main"):
+        raise UsageError(f"the mirror of {repo} holds one revision; leave {revision!r} away")
+    return folder
+
+
+def _cached(repo: str, revision: str | None, config_sha256: str) -> Release | None:
+    """The pinned release if the cache has all of it."""
+    from huggingface_hub import try_to_load_from_cache
+
+    found = try_to_load_from_cache(repo, CONFIG, revision=revision)
+    if not isinstance(found, str):
+        return None
+    folder = Path(found).parent
+    try:
+        release = open_release(folder, config_sha256=config_sha256)
+    except ReleaseError:  # an older one, before the pin was moved
+        return None
+    whole = all((folder / name).exists() for name in release.config.files)
+    return release if whole else None
+
+
+def _file(repo: str, name: str, revision: str | None) -> Path:
+    """One file in the cache, fetched if it is not there."""
+    from huggingface_hub import hf_hub_download
+    from huggingface_hub.errors import EntryNotFoundError, LocalEntryNotFoundError
+    from huggingface_hub.utils import disable_progress_bars  # type: ignore[attr-defined]
+
+    from cfamc_zoo.zoo.hub import hub_errors
+
+    if not sys.stderr.isatty():
+        disable_progress_bars()
+    with hub_errors(repo, revision=revision):
+        try:
+            return Path(hf_hub_download(repo, name, revision=revision))
+        except EntryNotFoundError as error:
+            if name == CARD:  # prose: a release is whole without it
+                return Path()
+            if isinstance(error, LocalEntryNotFoundError):
+                raise
+            raise ReleaseError(
+                f"{repo} has no {name}, so it is not a release of cfamc-zoo; give a repository "
+                "that `cfamc-zoo push` made"
+            ) from error
 
 
 def copy_release(release: Release, destination: Path) -> Release:

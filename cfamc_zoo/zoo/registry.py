@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import dataclass
 from functools import cache
 from importlib import resources
@@ -12,6 +13,10 @@ from typing import Any
 from cfamc_zoo.errors import UnknownNameError, UsageError
 from cfamc_zoo.zoo.spec import from_mapping
 from cfamc_zoo.zoo.weights import Release, open_release
+
+REPOSITORY = re.compile(
+    r"(?P<repo>[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*)(@(?P<revision>[\w./-]+))?"
+)
 
 
 @dataclass(frozen=True)
@@ -89,30 +94,52 @@ def bundled_folder(name: str) -> Path:
     return Path(str(resources.files(__package__) / "bundled" / name))
 
 
-def resolve(name: str) -> Release:
-    """Opens a release by model name or folder.
+def resolve(name: str, *, revision: str | None = None) -> Release:
+    """Opens a release by model name, folder or Hub repository.
 
-    A name is a known model's; anything with a path separator, or an existing folder, is a
-    release folder, which pins itself through its config.json.
+    Args:
+        name: a known model's; or an existing folder, which pins itself through its config.json;
+            or ORGANIZATION/NAME[@REVISION] on the Hub, which does so too, unless it is a known
+            model's repository.
+        revision: of a repository.
 
     Raises:
-        UnknownNameError: neither.
-        ReleaseError: the folder is not a release, or not the pinned one.
+        UnknownNameError: none of these.
+        UsageError: no such folder or revision, or a revision of what has none.
+        ReleaseError: not a release, or not the pinned one.
+        HubError: the Hub cannot be reached or refuses.
     """
-    if name in _specs():
-        spec = _specs()[name]
-        return open_release(_folder(spec), config_sha256=spec.config_sha256)
-    if "/" in name or "\\" in name or Path(name).is_dir():
+    found = REPOSITORY.fullmatch(name)
+    by_repo = {spec.repo: spec for spec in _specs().values()}
+    if name in _specs() or name in by_repo:
+        return _open(_specs().get(name) or by_repo[name], revision)
+    if Path(name).is_dir() or not found:
+        if "/" not in name and "\\" not in name and not Path(name).is_dir():
+            raise UnknownNameError("model", name, _specs())
+        if revision is not None:
+            raise UsageError(f"folder {name!r} has no revisions; leave {revision!r} away")
         return open_release(Path(name))
-    raise UnknownNameError("model", name, _specs())
+    if revision is not None and found["revision"] is not None:
+        raise UsageError(f"{name!r} names a revision and so does {revision!r}; give one of them")
+    from cfamc_zoo.zoo.download import fetch
+
+    return fetch(found["repo"], revision=revision or found["revision"])
 
 
-def _folder(spec: ModelSpec) -> Path:
-    if spec.bundled:
-        return bundled_folder(spec.name)
-    from cfamc_zoo.zoo.download import download
+def _open(spec: ModelSpec, revision: str | None) -> Release:
+    pinned = revision in (None, spec.revision)
+    if not spec.bundled:
+        from cfamc_zoo.zoo.download import fetch
 
-    return download(spec)
+        # Another revision than the pinned one pins itself by its config.
+        sha256 = spec.config_sha256 if pinned else None
+        return fetch(spec.repo, revision=revision or spec.revision, config_sha256=sha256)
+    if not pinned:
+        raise UsageError(
+            f"model {spec.name!r} is part of the package, which holds one revision of it; leave "
+            f"{revision!r} away"
+        )
+    return open_release(bundled_folder(spec.name), config_sha256=spec.config_sha256)
 
 
 def _robustness(spec: ModelSpec) -> float:

@@ -137,6 +137,7 @@ def load_encoder(release: Release) -> Encoder:
     _load_strictly(encoder, tensors, str(release.folder))
     encoder.preprocess = release.config.preprocess
     encoder.normalize = normalization(encoder.preprocess)  # off meta: config.json has its values
+    encoder.config = release.config
     return encoder.eval().requires_grad_(False)
 
 
@@ -241,16 +242,13 @@ def _load_strictly(encoder: Encoder, tensors: dict[str, Tensor], where: str) -> 
 def _read_limited(path: Path, limit: int) -> bytes:
     """Reads at most limit + 1 bytes of a regular file.
 
-    A symbolic link is followed only inside a Hub cache, from `snapshots/` into its own
-    `blobs/`; any other link is refused, so that a release cannot name files outside itself.
+    A symbolic link is followed only inside a Hub cache, from `snapshots/` into its `blobs/`; any
+    other link is refused, so that a release cannot name files outside itself.
     """
-    if path.is_symlink():
-        target = Path(os.path.realpath(path))
-        blobs = path.parent.parent.parent / "blobs"
-        if path.parent.parent.name != "snapshots" or target.parent != Path(os.path.realpath(blobs)):
-            raise ReleaseError(
-                f"{str(path)!r} is a link out of the release; replace it by the file itself"
-            )
+    if path.is_symlink() and not _is_cache_link(path):
+        raise ReleaseError(
+            f"{str(path)!r} is a link out of the release; replace it by the file itself"
+        )
     try:
         with open(path, "rb") as file:
             return file.read(limit + 1)
@@ -260,3 +258,17 @@ def _read_limited(path: Path, limit: int) -> bytes:
         ) from error
     except OSError as error:
         raise ReleaseError(f"{str(path)!r} cannot be read: {error.strerror}") from error
+
+
+def _is_cache_link(path: Path) -> bool:
+    """Whether a link is one of a Hub cache: CACHE/REPO/snapshots/REVISION/NAME -> REPO/blobs/.
+
+    A blob may itself be a link into the store that the repositories of a cache share,
+    CACHE/blobs/XX/ (huggingface_hub 2 does this for what it verified by content).
+    """
+    repo = path.parent.parent.parent
+    target = Path(os.path.realpath(path))
+    own, shared = (Path(os.path.realpath(folder / "blobs")) for folder in (repo, repo.parent))
+    return path.parent.parent.name == "snapshots" and (
+        target.parent == own or target.parent.parent == shared
+    )

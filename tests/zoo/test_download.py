@@ -1,127 +1,191 @@
-"""Pulling with the real client from a Hub on loopback, and what goes wrong on the way."""
+"""Pulling with the real client from a Hub on loopback."""
 
 import json
-import os
-import subprocess
-import sys
+import shutil
 
 import pytest
 
 from cfamc_zoo.errors import OutputExistsError, UsageError
 from cfamc_zoo.zoo.download import copy_release
-from cfamc_zoo.zoo.weights import CONFIG, MODEL, open_release
-from tests.hub import Hub, serve
+from cfamc_zoo.zoo.weights import CARD, CONFIG, MODEL, open_release
+from tests.hub import TOKEN, Hub, serve
+from tests.hub.client import command, finish, pull, start_pulls
 
-PULL = """
-import json, sys
-from cfamc_zoo.errors import ZooError
-from cfamc_zoo.zoo.download import pull_release
-from cfamc_zoo.zoo.registry import ModelSpec
-spec = ModelSpec(name="tiny", title="", architecture={}, preprocess={}, recipe="", licence="",
-    repo="zoo/tiny", revision="main", config_sha256=sys.argv[1], bundled=False,
-    threat_model={}, results=[])
-try:
-    print(pull_release(spec, revision=json.loads(sys.argv[2])).folder)
-except ZooError as error:
-    sys.exit(f"{error.exit_code} {error}")
-"""
+TINY = "zoo/tiny"
 
 
 @pytest.fixture
-def hub(tiny_release):
-    return Hub("zoo/tiny", {f.name: f.read_bytes() for f in tiny_release.iterdir()})
+def hub(tiny_files):
+    hub = Hub()
+    hub.add(TINY, tiny_files)
+    return hub
 
 
 @pytest.fixture
-def pull(hub, tiny_release, tmp_path):
-    """Pulls in a process of its own, with a cache of its own."""
-    pinned = open_release(tiny_release).config_sha256
-
-    def run(*, revision=None, code=0, offline="0", endpoint=None):
-        with serve(hub) as address:
-            environment = os.environ | {
-                "HF_ENDPOINT": endpoint or address,
-                "HF_HOME": str(tmp_path / "cache"),
-                "HF_HUB_OFFLINE": offline,
-                "HF_HUB_DISABLE_PROGRESS_BARS": "1",
-                "HF_HUB_DISABLE_XET": "1",
-                "HF_HUB_ETAG_TIMEOUT": "2",
-                "HF_HUB_DOWNLOAD_TIMEOUT": "2",
-                "PYTHONPATH": os.pathsep.join(p for p in sys.path if p),
-            }
-            done = subprocess.run(
-                [sys.executable, "-c", PULL, pinned, json.dumps(revision)],
-                capture_output=True,
-                text=True,
-                env=environment,
-                timeout=120,
-            )
-        assert (done.returncode == 0) == (code == 0), done.stderr
-        said = done.stderr.strip().splitlines()
-        assert "Traceback" not in done.stderr
-        if code:
-            assert said[-1].startswith(f"{code} "), said
-        return done.stdout.strip() if not code else said[-1]
-
-    return run
+def address(hub):
+    with serve(hub) as address:
+        yield address
 
 
-def test_a_model_is_pulled_once_and_then_comes_from_the_cache(hub, pull, tiny_release):
-    folder = pull()
-    assert sorted(hub.served) == sorted(f.name for f in tiny_release.iterdir())
-    hub.served.clear()
-    assert pull() == folder
-    assert pull(offline="1") == folder
-    assert hub.served == []
+def body_count(hub):
+    """Whole files that were sent."""
+    return sum(line.startswith("GET ") and ("/cdn/" in line or "/resolve/" in line)
+               for line in hub.log)  # fmt: skip
 
 
-def test_an_altered_remote_is_refused(hub, pull):
-    content = bytearray(hub.files[MODEL])
-    content[-1] ^= 1
-    hub.files[MODEL] = bytes(content)
-    assert "is not the file that its config pins" in pull(code=1)
+def test_a_model_is_pulled_once_and_then_comes_from_the_cache(hub, address, tiny_files, tmp_path):
+    (first,) = pull(address, tmp_path, TINY)
+    assert body_count(hub) == len(tiny_files)
+    for name, content in tiny_files.items():
+        with open(f"{first['folder']}/{name}", "rb") as file:
+            assert file.read() == content
+    hub.log.clear()
+    assert pull(address, tmp_path, TINY)[0]["folder"] == first["folder"]
+    assert body_count(hub) == 0
+    hub.log.clear()
+    (offline,) = pull(address, tmp_path, TINY, HF_HUB_OFFLINE="1")
+    assert offline["folder"] == first["folder"]
+    assert hub.log == []
+    copies = [p for p in tmp_path.rglob("*") if p.is_file() and not p.is_symlink()]
+    assert sum(p.stat().st_size == len(tiny_files[MODEL]) for p in copies) == 1, "no second copy"
 
 
-def test_an_altered_config_is_refused(hub, pull):
-    hub.files[CONFIG] = hub.files[CONFIG].replace(b'"tiny"', b'"evil"', 1)
-    assert "expected" in pull(code=1)
+def test_what_is_pinned_and_cached_asks_nobody(hub, address, tiny_release, tmp_path):
+    pinned = {"name": TINY, "config_sha256": open_release(tiny_release).config_sha256}
+    (first,) = pull(address, tmp_path, pinned)
+    hub.log.clear()
+    assert pull(address, tmp_path, pinned)[0]["folder"] == first["folder"]
+    assert hub.log == []
 
 
-def test_a_repository_that_is_no_release(hub, pull):
-    del hub.files[CONFIG]
-    assert "has no config.json" in pull(code=1)
+def test_revisions(hub, address, tiny_files, tmp_path):
+    repo = hub.repos[TINY]
+    old = repo.branches["main"]
+    repo.branches["v1"] = old
+    config = tiny_files[CONFIG].replace(b'"name": "tiny"', b'"name": "newer"')
+    repo.commit({CONFIG: config})
+    new, v1, by_commit, twice, none = pull(
+        address,
+        tmp_path,
+        TINY,
+        f"{TINY}@v1",
+        {"name": TINY, "revision": old},
+        {"name": f"{TINY}@v1", "revision": "v1"},
+        f"{TINY}@v9",
+    )
+    assert open_release_in(new).name == "newer"
+    assert v1["folder"] == by_commit["folder"] != new["folder"]
+    assert "give one of them" in twice["said"]
+    assert none["code"] == 2
+    assert "has no revision 'v9'" in none["said"]
 
 
-def test_a_cut_connection_is_no_release_and_the_next_pull_is_whole(hub, pull):
-    hub.cut = len(hub.files[MODEL]) // 2
-    assert "could not be fetched" in pull(code=1)
-    hub.cut = None
-    assert pull()
+def open_release_in(outcome):
+    with open(f"{outcome['folder']}/{CONFIG}") as file:
+        return type("Config", (), json.load(file))
+
+
+def test_files_come_from_one_commit_whatever_is_pushed_meanwhile(hub, address, tmp_path):
+    """A push right after config.json was fetched."""
+    from tests.hub import Fault
+
+    def push_first(proceed):
+        hub.repos[TINY].commit({MODEL: b"of the next release"})
+        return proceed()
+
+    hub.faults = [Fault(f"HEAD /{TINY}/resolve/*/{MODEL}", push_first, times=1)]
+    (outcome,) = pull(address, tmp_path, TINY)
+    assert "folder" in outcome
+
+
+def test_a_changed_remote_is_noticed(hub, address, tiny_release, tiny_files, tmp_path):
+    pinned = {"name": TINY, "config_sha256": open_release(tiny_release).config_sha256}
+    other = bytearray(tiny_files[MODEL])
+    other[-1] ^= 1
+    hub.repos[TINY].commit({MODEL: bytes(other)})
+    (outcome,) = pull(address, tmp_path / "a", TINY)
+    assert outcome["error"] == "ReleaseError"
+    assert "is not the file that its config pins" in outcome["said"]
+    config = tiny_files[CONFIG].replace(b'"name": "tiny"', b'"name": "evil"')
+    hub.repos[TINY].commit({CONFIG: config, MODEL: tiny_files[MODEL]})
+    free, held = pull(address, tmp_path / "b", TINY, pinned)
+    assert "folder" in free, "a repository that nobody pinned pins itself"
+    assert held["error"] == "ReleaseError"
+    assert "expected" in held["said"]
 
 
 @pytest.mark.parametrize(
-    ("answer", "code", "said"),
+    ("config", "said"),
     [
-        ((401, "RepoNotFound"), 1, "not on the Hub or not open to you"),
-        ((404, "RepoNotFound"), 1, "not on the Hub or not open to you"),
-        ((403, "GatedRepo"), 1, "asks for access"),
-        ((404, "RevisionNotFound"), 2, "has no revision"),
-        ((500, ""), 1, "zoo/tiny"),
+        (None, "has no config.json, so it is not a release of cfamc-zoo"),
+        (b'{"model_type": "bert"}', "it has no format_version"),
+        (b'{"format_version": 2}', "upgrade cfamc-zoo"),
+        (b"[" * 5000, "is not JSON"),
     ],
+    ids=["none", "another's", "newer", "a bomb"],
 )
-def test_what_the_hub_answers_is_one_line(hub, pull, answer, code, said):
-    hub.answer = answer
-    assert said in pull(code=code)
+def test_a_foreign_repository_is_refused_before_its_weights_are_fetched(
+    hub, address, tmp_path, config, said
+):
+    hub.repos[TINY].commit({CONFIG: config})
+    (outcome,) = pull(address, tmp_path, TINY)
+    assert outcome["error"] == "ReleaseError"
+    assert said in outcome["said"]
+    assert body_count(hub) == (config is not None)
 
 
-def test_other_revisions(hub, pull):
-    assert pull(revision=hub.commit)
-    assert "has no revision 'v9'" in pull(revision="v9", code=2)
+def test_a_file_that_the_repository_lacks(hub, address, tmp_path):
+    hub.repos[TINY].commit({MODEL: None})
+    (outcome,) = pull(address, tmp_path, TINY)
+    assert f"has no {MODEL}" in outcome["said"]
 
 
-def test_no_network(pull):
-    assert "the Hub cannot be reached" in pull(endpoint="http://127.0.0.1:9", code=1)
-    assert "the Hub cannot be reached" in pull(offline="1", code=1)
+def test_a_card_is_not_needed(hub, address, tmp_path):
+    hub.repos[TINY].commit({CARD: None})
+    assert "folder" in pull(address, tmp_path, TINY)[0]
+
+
+def test_private_repositories_and_a_token_that_stays_on_the_hub(hub, address, tmp_path):
+    hub.repos[TINY].private = True
+    (refused,) = pull(address, tmp_path, TINY)
+    assert "not on the Hub or not open to you" in refused["said"]
+    (outcome,) = pull(address, tmp_path, TINY, HF_TOKEN=TOKEN)
+    assert "folder" in outcome
+    assert hub.authorizations["localhost"] == {None}, "where large files lie, nobody gets the token"
+
+
+def test_two_processes_pull_at_once(hub, address, tmp_path):
+    both = [start_pulls(address, tmp_path, [{"name": TINY}, {"name": TINY}]) for _ in range(2)]
+    outcomes = [outcome for process in both for outcome in finish(process)]
+    assert len({outcome["folder"] for outcome in outcomes}) == 1
+    assert not list(tmp_path.rglob("*.incomplete"))
+
+
+def test_no_network(address, tmp_path):
+    for more in ({"HF_ENDPOINT": "http://127.0.0.1:9"}, {"HF_HUB_OFFLINE": "1"}):
+        (outcome,) = pull(address, tmp_path, TINY, **more)
+        assert "the Hub cannot be reached" in outcome["said"]
+
+
+def test_a_local_mirror(hub, address, tiny_release, tmp_path):
+    shutil.copytree(tiny_release, tmp_path / "mirror" / TINY)
+    mirror = {"CFAMC_ZOO_MIRROR": str(tmp_path / "mirror"), "HF_HUB_OFFLINE": "1"}
+    (outcome,) = pull(address, tmp_path / "cache", TINY, **mirror)
+    assert outcome["folder"] == str(tmp_path / "mirror" / TINY)
+    assert hub.log == []
+    (outcome,) = pull(address, tmp_path, TINY, CFAMC_ZOO_MIRROR=str(tmp_path / "nowhere"))
+    assert "is not a folder" in outcome["said"]
+
+
+def test_from_the_command_line(hub, address, tmp_path, tiny_files):
+    done = command(address, tmp_path, "pull", TINY, "--dest", tmp_path / "copy")
+    assert done.stdout == f"{tmp_path / 'copy'}\n"
+    assert {p.name for p in (tmp_path / "copy").iterdir()} == set(tiny_files)
+    gone = command(address, tmp_path, "pull", "zoo/none", code=1)
+    assert gone.stderr.startswith("error: zoo/none is no folder here")
+    assert gone.stderr.count("\n") == 1
+    named = command(address, tmp_path, "pull", TINY, "--revision", "v9", code=2)
+    assert "has no revision 'v9'" in named.stderr
 
 
 def test_a_copy_appears_whole_or_not_at_all(tiny_release, tmp_path):

@@ -1,0 +1,96 @@
+"""One ONNX file that holds its own weights, for tools that want one."""
+
+from __future__ import annotations
+
+import warnings
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import onnx
+import torch
+from torch import nn
+
+from cfamc_zoo.atomic import atomic_file
+from cfamc_zoo.errors import OutputExistsError, ReleaseError
+from cfamc_zoo.export.onnx_graph import INPUT, OUTPUTS, BothFeatures, Parity, compare, quiet
+from cfamc_zoo.export.release import RELATIVE_LIMIT, sized
+from cfamc_zoo.zoo.weights import Release, load_encoder, load_probe
+
+Kind = Literal["features", "classifier"]
+
+
+def export_single_file(
+    release: Release, path: Path, *, kind: Kind, images: np.ndarray
+) -> dict[str, Any]:
+    """Writes and checks a self-contained ONNX file; it appears only when every check has passed.
+
+    Args:
+        release: its float16 weights are written float32.
+        path: must not exist.
+        kind: "features" has the outputs `backbone` and `representation`; "classifier" fuses the
+            released head and has the output `logits`.
+        images: (N, H, W, 3) uint8, to compare with torch on.
+
+    Returns:
+        By output, the largest absolute and relative difference to torch; of a classifier also
+        the part of images with the same prediction.
+
+    Raises:
+        OutputExistsError: there is a file.
+        ReleaseError: no head, or a check failed; nothing is left behind.
+        StorageError: it cannot be written; nothing is left behind.
+    """
+    if path.exists():
+        raise OutputExistsError(f"{str(path)!r} is already there; give another file")
+    module: nn.Module
+    if kind == "classifier":
+        module, names = load_probe(release).eval(), ["logits"]
+    else:
+        module, names = BothFeatures(load_encoder(release)).eval(), list(OUTPUTS)
+    size = release.config.preprocess.size
+    with warnings.catch_warnings(), quiet("torch.onnx", "onnxscript", "onnx_ir"):
+        warnings.simplefilter("ignore")
+        program = torch.onnx.export(
+            module,
+            (torch.zeros(2, 3, size, size),),
+            dynamo=True,
+            verbose=False,
+            input_names=[INPUT],
+            output_names=names,
+            dynamic_shapes={INPUT: {0: torch.export.Dim("batch", min=1)}},
+        )
+    assert program is not None
+    content = program.model_proto.SerializeToString()
+    checked = _check(content, module, names, sized(images, release.config.preprocess))
+    with atomic_file(path) as temporary:
+        temporary.write_bytes(content)
+    return checked
+
+
+def _check(content: bytes, module: nn.Module, names: list[str], x: np.ndarray) -> dict[str, Any]:
+    """ONNX's checker, and torch's values from ONNX Runtime."""
+    import onnxruntime
+
+    try:
+        onnx.checker.check_model(content, full_check=True)
+    except (onnx.checker.ValidationError, onnx.shape_inference.InferenceError) as error:
+        raise ReleaseError(f"the exported graph is not valid ONNX: {error}") from error
+    session = onnxruntime.InferenceSession(content, providers=["CPUExecutionProvider"])
+    found = session.run(names, {INPUT: x})
+    with torch.no_grad():
+        expected = module(torch.from_numpy(x))
+    expected = [expected] if isinstance(expected, torch.Tensor) else expected
+    checked: dict[str, Any] = {"images": len(x), "relative_limit": RELATIVE_LIMIT}
+    for name, ours, theirs in zip(names, expected, found, strict=True):
+        parity: Parity = compare(ours.numpy(), theirs)
+        if not parity.relative <= RELATIVE_LIMIT:
+            raise ReleaseError(
+                f"{name} differs by {parity.relative:.1e} between torch and ONNX Runtime, over "
+                f"{RELATIVE_LIMIT:g}; not written"
+            )
+        checked[name] = asdict(parity)
+        if name == "logits":
+            checked["same_predictions"] = float((ours.numpy().argmax(1) == theirs.argmax(1)).mean())
+    return checked

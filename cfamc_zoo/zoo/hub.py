@@ -1,0 +1,99 @@
+"""The Hub's client: its many ways to fail become one line with a remedy."""
+
+from __future__ import annotations
+
+import errno
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from cfamc_zoo.errors import HubError, ReleaseError, StorageError, UsageError, ZooError
+
+DISK = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EACCES, errno.EPERM, errno.EROFS)
+BY_STATUS = {
+    401: "not open to you, or your token is not valid; `hf auth login`, or renew HF_TOKEN",
+    403: "your token does not allow it; use one with write access, or another owner",
+    412: "someone else committed meanwhile; look at it, then try again",
+    429: "too many requests; wait some minutes, then try again",
+}
+
+
+@contextmanager
+def hub_errors(repo: str, *, revision: str | None = None) -> Iterator[None]:
+    """Turns what the client raises into errors that name `repo`, what happened and a remedy.
+
+    Raises:
+        UsageError: no such revision, or a name that cannot be a repository's.
+        StorageError: the cache cannot be written.
+        HubError: everything else that may happen between here and there.
+    """
+    from huggingface_hub.utils import logging
+
+    verbosity = logging.get_verbosity()
+    logging.set_verbosity_error()  # each retry would print a line, or a traceback
+    try:
+        yield
+    except ZooError:
+        raise
+    except Exception as error:
+        known = _translate(error, repo, revision)
+        if known is None:
+            raise
+        raise known from error
+    finally:
+        logging.set_verbosity(verbosity)
+
+
+def _translate(error: BaseException, repo: str, revision: str | None) -> ZooError | None:
+    from huggingface_hub import errors
+
+    # Its transport is httpx or httpx2, by version; its own error derives from the one it uses.
+    transport_error = errors.HfHubHTTPError.__bases__[0]
+    if isinstance(error, errors.LocalTokenNotFoundError):
+        return HubError("no token; log in with `hf auth login`, or set HF_TOKEN")
+    if isinstance(error, errors.HFValidationError):
+        return UsageError(f"{repo!r} cannot be a repository; give ORGANIZATION/NAME")
+    if isinstance(error, errors.GatedRepoError):
+        return HubError(f"{repo} asks for access; request it on the Hub, then log in")
+    if isinstance(error, errors.RevisionNotFoundError):
+        return UsageError(f"{repo} has no revision {revision!r}; leave it away, or name another")
+    if isinstance(error, errors.RepositoryNotFoundError):
+        return HubError(
+            f"{repo} is no folder here, and not on the Hub or not open to you; check the name, or "
+            "log in with `hf auth login`"
+        )
+    if isinstance(error, errors.OfflineModeIsEnabled | errors.LocalEntryNotFoundError):
+        answered = error.__cause__
+        if isinstance(answered, errors.HfHubHTTPError | errors.FileMetadataError):
+            return _translate(answered, repo, revision)
+        return HubError(
+            f"{repo} is no folder here, not in the cache, and the Hub cannot be reached; check the "
+            "network, HF_ENDPOINT and HF_HUB_OFFLINE"
+        )
+    if isinstance(error, errors.EntryNotFoundError):
+        return ReleaseError(f"{repo} has no such file; it is not a release of cfamc-zoo, or broken")
+    if isinstance(error, errors.HfHubHTTPError):
+        status = error.response.status_code
+        said = (error.server_message or "").splitlines()[:1]
+        remedy = BY_STATUS.get(status, "try again later")
+        return HubError(f"the Hub answers {status} for {repo}: {' '.join([*said, remedy])}")
+    if isinstance(error, errors.FileMetadataError | json.JSONDecodeError | KeyError):
+        return HubError(f"what answers for {repo} does not speak as a Hub does; check HF_ENDPOINT")
+    if isinstance(error, transport_error):
+        return HubError(f"the connection for {repo} broke: {_reason(error)}; try again")
+    if isinstance(error, OSError):  # HfHubHTTPError and others above are OSErrors too
+        if error.errno in DISK or isinstance(error, FileExistsError | NotADirectoryError):
+            return StorageError(
+                f"the Hub's cache cannot be written: {error.strerror}: {error.filename or ''}; "
+                "free some space, or set HF_HOME to a folder that you can write to"
+            )
+        return HubError(f"{repo} could not be fetched: {_reason(error)}; try again")
+    if isinstance(error, RuntimeError) and error.__cause__ is not None:  # an upload's thread
+        return _translate(error.__cause__, repo, revision)
+    if isinstance(error, ValueError | RuntimeError) or type(error).__name__.startswith("Xet"):
+        return HubError(f"the Hub's client gives up on {repo}: {_reason(error)}; try again")
+    return None
+
+
+def _reason(error: BaseException) -> str:
+    return next(iter(str(error).strip().splitlines()), type(error).__name__)

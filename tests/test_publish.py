@@ -1,0 +1,62 @@
+"""The whole path: train, export, push, pull elsewhere, embed with both back ends."""
+
+import json
+
+import numpy as np
+import pytest
+import torch
+from huggingface_hub import constants
+from PIL import Image
+
+import cfamc_zoo
+from cfamc_zoo.zoo.encoder import Encoder
+from tests.cli.test_train import TINY
+from tests.hub import TOKEN, Hub, serve
+from tests.hub.client import command
+
+
+def test_trained_here_pushed_and_embedded_elsewhere(tmp_path, sample):
+    hub, (here, there) = Hub(), (tmp_path / "here", tmp_path / "there")
+    images = tmp_path / "images"
+    images.mkdir()
+    for i, image in enumerate(sample.images[:5]):
+        Image.fromarray(image).save(images / f"{i}.png")
+    run, folder = tmp_path / "run", tmp_path / "tiny"
+    with serve(hub) as address:
+        command(address, here, "train", *TINY, "-o", run, "--set=max_steps=2")
+        command(address, here, "export", run, "-o", folder)
+        pushed = command(address, here, "push", folder, "zoo/tiny", HF_TOKEN=TOKEN)
+        assert pushed.stdout == f"{address}/zoo/tiny\n"
+        vectors = {}
+        for backend in ("onnx", "torch"):
+            out = tmp_path / f"{backend}.npy"
+            options = ("-m", "zoo/tiny", "--backend", backend, "--json", "-o", out)
+            answer = json.loads(command(address, there, "embed", images, *options).stdout)
+            assert answer["written"] == 5
+            vectors[backend] = np.load(out)
+    np.testing.assert_allclose(vectors["onnx"], vectors["torch"], rtol=1e-4, atol=1e-5)
+    x = torch.from_numpy(sample.images[:5]).permute(0, 3, 1, 2).float() / 255
+    expected = cfamc_zoo.load(str(folder))(x).numpy()
+    np.testing.assert_allclose(vectors["onnx"], expected, rtol=1e-4, atol=1e-5)
+
+
+def test_encoders_come_and_go_as_hub_users_expect(tiny_release, tmp_path, monkeypatch):
+    hub = Hub()
+    x = torch.rand(2, 3, 32, 32)
+    encoder = Encoder.from_pretrained(tiny_release)
+    encoder.save_pretrained(tmp_path / "mine")
+    again = Encoder.from_pretrained(tmp_path / "mine")
+    torch.testing.assert_close(again(x), encoder(x))
+    assert again.config.name == "mine"
+    assert "results.json" not in again.config.files, "measured with weights that may have changed"
+    with pytest.raises(cfamc_zoo.ZooError, match="already there"):
+        encoder.save_pretrained(tmp_path / "mine")
+
+    monkeypatch.setenv("HF_TOKEN", TOKEN)
+    monkeypatch.setattr(constants, "HF_HUB_DISABLE_XET", True)
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
+    with serve(hub) as address:
+        monkeypatch.setattr(constants, "ENDPOINT", address)
+        assert encoder.push_to_hub("zoo/mine", private=True) == f"{address}/zoo/mine"
+    assert hub.repos["zoo/mine"].private
+    assert b'"mine"' in hub.repos["zoo/mine"].files()["config.json"]
