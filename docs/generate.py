@@ -58,7 +58,7 @@ def readme_table() -> str:
         "|---|---|---|---|---|---|",
     ]
     lines += [
-        f"| `{run['name']}` | {run['recipe']['name']}, {run['recipe']['epochs']} epochs | "
+        f"| `{run['name']}` | {run['recipe']['name']}, epochs: {run['recipe']['epochs']} | "
         f"{run['minutes']:.0f} | {accuracies(headline(run['results']))} |"
         for run in runs()
     ]
