@@ -106,7 +106,8 @@ def test_a_killed_run_goes_on_where_it_was(tiny_release, tmp_path):
     """Interrupted by a person: exit code 130, what was measured is shown, the rest follows."""
     command = [
         *(sys.executable, "-m", "cfamc_zoo", "attack", "-m", str(tiny_release)),
-        *("--attack", "square", "--steps", "2000", "--limit", "60", "--batch-size", "10"),
+        # One image in ten is classified correctly, so there are some fifteen batches.
+        *("--attack", "square", "--steps", "500", "--limit", "600", "--batch-size", "4"),
         *("--eps", "1/255", "--json", "--state", str(tmp_path / "state")),
     ]
     environment = os.environ | {"PYTHONPATH": os.pathsep.join(p for p in sys.path if p)}
