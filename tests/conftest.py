@@ -1,5 +1,7 @@
 """Releases that tests use: tiny, with BatchNorm statistics that are not the initial ones."""
 
+import signal
+
 import pytest
 import torch
 from torch import nn
@@ -10,6 +12,9 @@ from cfamc_zoo.zoo.classifier import Classifier, probe_bytes
 from cfamc_zoo.zoo.encoder import Encoder, build_projector
 from cfamc_zoo.zoo.spec import Architecture, Preprocess, ReleaseConfig
 from cfamc_zoo.zoo.weights import PROBE
+
+# A job in the background of a shell ignores Ctrl-C, and what it starts inherits that.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def randomize_batchnorm(module):
