@@ -165,8 +165,9 @@ def _layout(
 ) -> torch.memory_format:
     """Channels-last, but for networks of fewer than 8 channels on a CPU.
 
-    There torch 2.14's channels-last training step writes past the end of a buffer on processors
-    without AVX-512; such networks are for trying things out, and the plain layout serves them.
+    There a channels-last training step corrupted the heap: at widths 2 and 4, not at 8 and 16,
+    with torch 2.14.1 on a processor with AVX2 alone. Which operation does it is not known. Such
+    networks are for trying things out, and the plain layout serves them.
     """
     if device.type == "cpu" and recipe.encoder.width < 8:
         return torch.contiguous_format
