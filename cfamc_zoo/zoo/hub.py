@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import json
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -18,6 +19,38 @@ BY_STATUS = {
 }
 
 
+class _Quiet:
+    """While any thread is inside, the client logs errors alone: else each retry prints a line.
+
+    The client has one verbosity for all threads; the first in notes it, the last out restores it.
+    """
+
+    def __init__(self) -> None:
+        self.lock = threading.Lock()
+        self.inside = 0
+        self.verbosity = 0
+
+    def __enter__(self) -> None:
+        from huggingface_hub.utils import logging
+
+        with self.lock:
+            if self.inside == 0:
+                self.verbosity = logging.get_verbosity()
+                logging.set_verbosity_error()
+            self.inside += 1
+
+    def __exit__(self, *_: object) -> None:
+        from huggingface_hub.utils import logging
+
+        with self.lock:
+            self.inside -= 1
+            if self.inside == 0:
+                logging.set_verbosity(self.verbosity)
+
+
+QUIET = _Quiet()
+
+
 @contextmanager
 def hub_errors(repo: str, *, revision: str | None = None) -> Iterator[None]:
     """Turns what the client raises into errors that name `repo`, what happened and a remedy.
@@ -27,12 +60,9 @@ def hub_errors(repo: str, *, revision: str | None = None) -> Iterator[None]:
         StorageError: the cache cannot be written.
         HubError: everything else that may happen between here and there.
     """
-    from huggingface_hub.utils import logging
-
-    verbosity = logging.get_verbosity()
-    logging.set_verbosity_error()  # each retry would print a line, or a traceback
     try:
-        yield
+        with QUIET:
+            yield
     except ZooError:
         raise
     except Exception as error:
@@ -40,8 +70,6 @@ def hub_errors(repo: str, *, revision: str | None = None) -> Iterator[None]:
         if known is None:
             raise
         raise known from error
-    finally:
-        logging.set_verbosity(verbosity)
 
 
 def _translate(error: BaseException, repo: str, revision: str | None) -> ZooError | None:

@@ -61,7 +61,7 @@ def finish(process):
     """What came of the calls, in their order; nothing may be said besides."""
     said, errors = process.communicate(timeout=120)
     assert process.returncode == 0, errors
-    assert errors == ""
+    assert errors == "", errors
     return json.loads(said)
 
 
