@@ -24,7 +24,6 @@ from cfamc_zoo.training.recipe import (
     FreeAdversary,
     NoAdversary,
     NtXent,
-    Optimizer,
     PgdAdversary,
     Recipe,
 )
@@ -149,7 +148,7 @@ class Engine:
 
     def _update(self, crops: Tensor) -> None:
         """One forward and backward pass and one step of the weights."""
-        rate = learning_rate(self.recipe.optimizer, self.updates, self.steps, self.recipe.replays)
+        rate = learning_rate(self.recipe, self.updates, len(self.batches))
         for group in self.optimizer.param_groups:
             group["lr"] = rate
         self.optimizer.zero_grad(set_to_none=True)
@@ -174,7 +173,15 @@ def _layout(
     return wanted
 
 
-def learning_rate(optimizer: Optimizer, update: int, steps: int, replays: int) -> float:
-    """Rate of one weight update, of `steps` batches with `replays` updates each."""
-    period = steps * replays if optimizer.schedule == "cosine" else steps
-    return optimizer.lr * 0.5 * (1 + math.cos(math.pi * update / period))
+def learning_rate(recipe: Recipe, update: int, epoch_steps: int) -> float:
+    """Rate of one weight update, counted from the start of the run; an epoch has `epoch_steps`
+    batches, and a batch `recipe.replays` updates."""
+    match recipe.optimizer.schedule:
+        case "cosine":
+            period = epoch_steps * recipe.epochs * recipe.replays
+        case "cosine-per-batch":
+            period = epoch_steps * recipe.epochs
+        case "cosine-per-epoch":
+            period = epoch_steps * recipe.replays
+            update %= period
+    return recipe.optimizer.lr * 0.5 * (1 + math.cos(math.pi * update / period))

@@ -96,8 +96,9 @@ class Optimizer:
     eta: float = 0.005  # LARS' trust coefficient
     # cosine: from lr to 0 once over all updates. cosine-per-batch: the paper's public code,
     # whose period counts batches while it steps at every replay, so that with 3 replays the
-    # rate falls to 0, rises to lr and falls again.
-    schedule: Literal["cosine", "cosine-per-batch"] = "cosine"
+    # rate falls to 0, rises to lr and falls again. cosine-per-epoch: from lr to 0 in each epoch
+    # (warm restarts, arXiv 1608.03983), so that a run can be lengthened once it is over.
+    schedule: Literal["cosine", "cosine-per-batch", "cosine-per-epoch"] = "cosine"
 
 
 @dataclass(frozen=True)

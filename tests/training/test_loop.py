@@ -15,7 +15,7 @@ from cfamc_zoo.errors import StorageError, TrainingError, UsageError
 from cfamc_zoo.training import checkpoint
 from cfamc_zoo.training.engine import Engine, learning_rate
 from cfamc_zoo.training.loop import METRICS, train
-from cfamc_zoo.training.recipe import Optimizer, list_recipes, load_recipe
+from cfamc_zoo.training.recipe import list_recipes, load_recipe
 
 CPU = torch.device("cpu")
 
@@ -179,14 +179,22 @@ def test_fewer_images_than_a_batch_is_a_usage_error(make_recipe, images, tmp_pat
         run(make_recipe(), images[:3], tmp_path / "run")
 
 
+def rates(schedule, updates, epochs=1, epoch_steps=100):
+    settings = ["optimizer.lr=1.0", f"optimizer.schedule={schedule}", f"epochs={epochs}"]
+    recipe = load_recipe("cf-amc-ssl", settings)  # 3 replays
+    return [learning_rate(recipe, update, epoch_steps) for update in range(updates)]
+
+
 def test_one_cosine_and_the_published_one_that_restarts():
-    steps, replays = 100, 3
-    once = [learning_rate(Optimizer(lr=1), u, steps, replays) for u in range(300)]
+    once = rates("cosine", 600, epochs=2)
     assert once == sorted(once, reverse=True) and once[0] == 1 and once[-1] < 1e-3
-    published = Optimizer(lr=1, schedule="cosine-per-batch")
-    rates = [learning_rate(published, u, steps, replays) for u in range(301)]
-    assert rates[100] == pytest.approx(0) and rates[200] == pytest.approx(1)
-    assert rates[300] == pytest.approx(0)
+    published = rates("cosine-per-batch", 301)
+    assert published[100] == pytest.approx(0) and published[200] == pytest.approx(1)
+    assert published[300] == pytest.approx(0)
+
+
+def test_an_epoch_with_a_cosine_of_its_own_is_the_same_in_a_longer_run():
+    assert rates("cosine-per-epoch", 600, epochs=2) == 2 * rates("cosine", 300)
 
 
 SMALL = [
