@@ -27,6 +27,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from small_models import NAMES, load_small
 from torch import Tensor, nn
 
 import cfamc_zoo
@@ -202,7 +203,9 @@ def main() -> None:
     parser.add_argument("--peers", type=Path, required=True)
     parser.add_argument("--images", type=int, default=200)
     parser.add_argument("--first", type=int, default=0, help="skip so many images")
-    parser.add_argument("--model", default=None, help="a name or a release folder")
+    parser.add_argument(
+        "--model", default=None, help=f"a name, a release folder, or a network of others: {NAMES}"
+    )
     parser.add_argument("--data", default="cifar10-sample")
     parser.add_argument("--eps", default="8/255")
     parser.add_argument("--norm", default="linf", choices=tuple(OFFICIAL_NORMS))
@@ -215,7 +218,9 @@ def main() -> None:
     arguments = parser.parse_args()
     sys.path.append(str(arguments.peers))
     name = arguments.model = arguments.model or default_model()
-    model = cfamc_zoo.load_classifier(name).to(arguments.device)
+    small = name in NAMES
+    model = load_small(name, arguments.peers) if small else cfamc_zoo.load_classifier(name)
+    model = model.to(arguments.device)
     data = load_dataset(arguments.data)
     part = slice(arguments.first, arguments.first + arguments.images)
     # The official code needs images in NCHW order in memory.
