@@ -12,7 +12,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from cfamc_zoo.errors import ZooError
-from cfamc_zoo.zoo.registry import find_model, list_models
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -24,6 +23,7 @@ if TYPE_CHECKING:
     from cfamc_zoo.export.hub import Visibility
     from cfamc_zoo.zoo.classifier import Classifier
     from cfamc_zoo.zoo.encoder import Encoder
+    from cfamc_zoo.zoo.registry import ModelSpec
 
 __version__ = "0.1.0"
 __all__ = [
@@ -36,6 +36,24 @@ __all__ = [
     "push",
     "save",
 ]
+
+
+def list_models() -> list[ModelSpec]:
+    """Every model of the zoo, the most robust first."""
+    from cfamc_zoo.zoo import registry
+
+    return registry.list_models()
+
+
+def find_model(name: str) -> ModelSpec:
+    """The model of that name.
+
+    Raises:
+        UnknownNameError: there is none; the message offers the nearest names.
+    """
+    from cfamc_zoo.zoo import registry
+
+    return registry.find_model(name)
 
 
 def load(model: str) -> Encoder:

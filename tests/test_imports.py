@@ -77,7 +77,10 @@ def test_nothing_is_unpickled_and_one_place_prints(path):
         assert "sys.stderr.write" not in text
 
 
-HEAVY = ("torch", "torchvision", "onnxruntime", "onnx", "pyarrow", "PIL", "huggingface_hub")
+HEAVY = (
+    *("torch", "torchvision", "onnxruntime", "onnx", "pyarrow", "PIL", "huggingface_hub"),
+    *("numpy", "pydantic", "rich.console"),
+)
 
 
 @pytest.mark.parametrize("arguments", [["--help"], ["list"], ["embed", "--help"], ["--version"]])

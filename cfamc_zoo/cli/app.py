@@ -4,50 +4,48 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable
 from typing import Annotated
 
 import typer
 
 from cfamc_zoo import __version__
 from cfamc_zoo.cli import output
-from cfamc_zoo.cli.attack import attack
-from cfamc_zoo.cli.doctor import doctor
-from cfamc_zoo.cli.embed import embed
-from cfamc_zoo.cli.export import export
-from cfamc_zoo.cli.info import info
-from cfamc_zoo.cli.list import list_models
-from cfamc_zoo.cli.probe import probe
-from cfamc_zoo.cli.pull import pull
-from cfamc_zoo.cli.push import push
-from cfamc_zoo.cli.train import train
+from cfamc_zoo.cli.group import Entry, Group
 from cfamc_zoo.errors import UnknownNameError, ZooError
 
-COMMANDS: dict[str, tuple[str, Callable[..., None]]] = {
-    "list": ("Find", list_models),
-    "info": ("Find", info),
-    "pull": ("Find", pull),
-    "embed": ("Use", embed),
-    "probe": ("Evaluate", probe),
-    "attack": ("Evaluate", attack),
-    "train": ("Make", train),
-    "export": ("Make", export),
-    "push": ("Make", push),
-    "doctor": ("Help", doctor),
+COMMANDS = {
+    "list": Entry("Find", "List the models and what was measured of them."),
+    "info": Entry("Find", "Show one model's card: what it is, how it was made, what was measured."),
+    "pull": Entry("Find", "Fetch and verify a model; print its folder."),
+    "embed": Entry("Use", "Turn images into vectors."),
+    "probe": Entry("Evaluate", "Fit a linear head on frozen features; report its accuracy."),
+    "attack": Entry("Evaluate", "Measure clean and robust accuracy."),
+    "train": Entry("Make", "Pretrain an encoder from a recipe."),
+    "export": Entry("Make", "Make a release folder, ONNX graph included, and check it."),
+    "push": Entry("Make", "Publish a release to the Hub, in one commit."),
+    "doctor": Entry(
+        "Help", "Say what is installed, which devices work, and what to do about the rest."
+    ),
 }
 
 # What typer raises for wrong usage; it exports the subclass but not the base.
 WrongUsage: type[Exception] = typer.BadParameter.__mro__[2]  # type: ignore[assignment]
 
+
+class Root(Group):
+    table = COMMANDS
+
+
 app = typer.Typer(
     name="cfamc-zoo",
+    cls=Root,
     help="Robust image encoders: embed, probe, attack, retrain.",
     add_completion=False,
     pretty_exceptions_enable=False,
+    # Plain help: quick to start, and rich would take "[default: the best]" for markup.
+    rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for _name, (_panel, _function) in COMMANDS.items():
-    app.command(_name, rich_help_panel=_panel)(_function)
 
 
 @app.callback(invoke_without_command=True)

@@ -18,7 +18,7 @@ BACKENDS = ("onnx", "torch")
 
 def embed(
     inputs: Annotated[
-        list[str], typer.Argument(metavar="INPUT...", help="Image files, folders or patterns.")
+        list[str], typer.Argument(metavar="INPUT", help="Image files, folders or patterns.")
     ],
     model: Model = None,
     out: Annotated[

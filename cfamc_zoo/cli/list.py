@@ -9,7 +9,7 @@ from cfamc_zoo.cli.options import Json
 from cfamc_zoo.zoo import registry
 
 
-def list_models(json: Json = False) -> None:
+def list(json: Json = False) -> None:
     """List the models and what was measured of them."""
     specs = registry.list_models()
     if json:

@@ -6,13 +6,16 @@ import json
 import re
 from dataclasses import dataclass
 from functools import cache
-from importlib import resources
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from cfamc_zoo.errors import UnknownNameError, UsageError
 from cfamc_zoo.zoo.spec import from_mapping
-from cfamc_zoo.zoo.weights import Release, open_release
+
+if TYPE_CHECKING:
+    from cfamc_zoo.zoo.weights import Release
+
+FOLDER = Path(__file__).parent
 
 REPOSITORY = re.compile(
     r"(?P<repo>[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*)(@(?P<revision>[\w./-]+))?"
@@ -56,12 +59,10 @@ class ModelSpec:
 
 @cache
 def _specs() -> dict[str, ModelSpec]:
-    folder = resources.files(__package__) / "models"
     specs = {}
-    for file in sorted(folder.iterdir(), key=lambda f: f.name):
-        if file.name.endswith(".json"):
-            spec = from_mapping(ModelSpec, json.loads(file.read_text()), file.name)
-            specs[spec.name] = spec
+    for file in sorted((FOLDER / "models").glob("*.json")):
+        spec = from_mapping(ModelSpec, json.loads(file.read_text()), file.name)
+        specs[spec.name] = spec
     return specs
 
 
@@ -91,7 +92,7 @@ def default_model() -> str:
 
 def bundled_folder(name: str) -> Path:
     """Folder of a release that is part of the package."""
-    return Path(str(resources.files(__package__) / "bundled" / name))
+    return FOLDER / "bundled" / name
 
 
 def resolve(name: str, *, revision: str | None = None) -> Release:
@@ -109,6 +110,8 @@ def resolve(name: str, *, revision: str | None = None) -> Release:
         ReleaseError: not a release, or not the pinned one.
         HubError: the Hub cannot be reached or refuses.
     """
+    from cfamc_zoo.zoo.weights import open_release
+
     found = REPOSITORY.fullmatch(name)
     by_repo = {spec.repo: spec for spec in _specs().values()}
     if name in _specs() or name in by_repo:
@@ -127,6 +130,8 @@ def resolve(name: str, *, revision: str | None = None) -> Release:
 
 
 def _open(spec: ModelSpec, revision: str | None) -> Release:
+    from cfamc_zoo.zoo.weights import open_release
+
     pinned = revision in (None, spec.revision)
     if not spec.bundled:
         from cfamc_zoo.zoo.download import fetch

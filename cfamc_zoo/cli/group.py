@@ -1,0 +1,66 @@
+"""Commands that are imported when they are called, so that `--help` and `list` start at once."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from importlib import import_module
+from typing import Any
+
+import typer
+from typer.core import TyperCommand, TyperGroup
+
+
+@dataclass(frozen=True)
+class Entry:
+    """What the group's help says of the command NAME without importing cfamc_zoo.cli.NAME.
+
+    `line` is the first line of the docstring of the function NAME there; a test compares them.
+    """
+
+    panel: str
+    line: str
+
+
+class Command(TyperCommand):
+    """A command whose help option costs nothing where it is not given."""
+
+    def get_help_option(self, ctx: Any) -> Any:
+        return _no_coercion(super().get_help_option(ctx))
+
+
+class Group(TyperGroup):
+    """The commands of `table`, each imported when it is asked for."""
+
+    table: Mapping[str, Entry] = {}
+
+    def list_commands(self, ctx: Any) -> list[str]:
+        return list(self.table)
+
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:
+        if cmd_name not in self.table:
+            return None
+        function = getattr(import_module(f"cfamc_zoo.cli.{cmd_name}"), cmd_name)
+        one = typer.Typer(
+            add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None
+        )
+        one.command(cmd_name, cls=Command)(function)
+        return typer.main.get_command(one)
+
+    def format_commands(self, ctx: Any, formatter: Any) -> None:
+        """One section a panel; lines are wrapped, never cut."""
+        for panel in dict.fromkeys(entry.panel for entry in self.table.values()):
+            with formatter.section(panel):
+                formatter.write_dl(
+                    [(name, e.line) for name, e in self.table.items() if e.panel == panel]
+                )
+
+    def get_help_option(self, ctx: Any) -> Any:
+        return _no_coercion(super().get_help_option(ctx))
+
+
+def _no_coercion(option: Any) -> Any:
+    """Typer converts an absent value through pydantic, 80 ms to import, but lets a bool be."""
+    if option is not None:
+        option.default = False
+    return option
