@@ -105,8 +105,8 @@ def results() -> str:
             f"### {run['name']}",
             "",
             f"`{recipe['name']}` on {recipe['data']}, width {recipe['encoder']['width']}, "
-            f"{recipe['epochs']} epochs, seed {recipe['seed']}: {run['minutes']:.1f} minutes on "
-            f"{made['device']}, torch {made['torch']}. "
+            f"{counted(recipe['epochs'], 'epoch')}, seed {recipe['seed']}: "
+            f"{run['minutes']:.1f} minutes on {made['device']}, torch {made['torch']}. "
             f"[Curves](runs/{run['name']}/curves.svg), [log](runs/{run['name']}/metrics.jsonl), "
             f"[rows with their commands](runs/{run['name']}/results.json).",
             "",
@@ -118,6 +118,10 @@ def results() -> str:
             parts.append(f"| {protocol} | {data} | {rows[0]['n']} | {attack} | {cells} |")
         parts.append("")
     return "\n".join(parts)
+
+
+def counted(n: int, noun: str) -> str:
+    return f"{n} {noun}" if n == 1 else f"{n} {noun}s"
 
 
 def grouped(rows: list[dict[str, Any]]) -> dict[tuple[str, str, str], list[dict[str, Any]]]:
