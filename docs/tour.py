@@ -6,7 +6,9 @@ python docs/tour.py
 from __future__ import annotations
 
 import os
+import pty
 import re
+import select
 import subprocess
 import sys
 import tempfile
@@ -27,17 +29,33 @@ COMMANDS = (
 
 
 def run(command: str, folder: str) -> str:
-    """What a person sees of it, without the progress that a terminal shows."""
-    done = subprocess.run(
+    """What a person sees at a terminal of 80 columns, without progress and colours."""
+    terminal, its_end = pty.openpty()
+    with subprocess.Popen(
         [sys.executable, "-m", "cfamc_zoo", *command.split()],
         cwd=folder,
-        env=os.environ | {"COLUMNS": "96"},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        check=True,
-    )
-    return f"$ cfamc-zoo {command}\n{done.stdout.rstrip()}\n"
+        env=os.environ | {"COLUMNS": "80", "TERM": "dumb"},
+        stdout=its_end,
+        stderr=subprocess.PIPE,  # no terminal: no progress
+    ) as process:
+        os.close(its_end)
+        assert process.stderr is not None
+        printed = b""
+        open_ends = {terminal, process.stderr.fileno()}
+        while open_ends:
+            for end in select.select(open_ends, [], [])[0]:
+                try:
+                    content = os.read(end, 65536)
+                except OSError:  # what a terminal gives at its end
+                    content = b""
+                printed += content
+                if not content:
+                    open_ends.remove(end)
+    os.close(terminal)
+    if process.returncode:
+        raise SystemExit(f"{command}: {printed.decode()}")
+    lines = [line.rstrip() for line in printed.decode().splitlines()]
+    return f"$ cfamc-zoo {command}\n" + "\n".join(lines).rstrip() + "\n"
 
 
 def main() -> None:

@@ -39,7 +39,8 @@ def info(
         *((file, f"{record.size:,} bytes") for file, record in config.files.items()),
     ]
     output.table(("", ""), facts)
-    if rows:
+    for protocol in dict.fromkeys(row["protocol"] for row in rows):
+        output.result(f"\n{protocol}")
         output.table(
             ("data", "metric", "attack", "eps", "%", "95% interval", "images"),
             [
@@ -53,6 +54,7 @@ def info(
                     str(row["n"]),
                 )
                 for row in rows
+                if row["protocol"] == protocol
             ],
             right=(4, 6),
         )

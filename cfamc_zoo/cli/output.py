@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Literal, Protocol
+
+from cfamc_zoo.errors import StorageError
 
 if TYPE_CHECKING:
     from cfamc_zoo.training.loop import Report
@@ -21,9 +24,27 @@ class Bar(Protocol):
 
 
 def result(text: str) -> None:
-    """The result, to stdout."""
-    sys.stdout.write(text + "\n")
-    sys.stdout.flush()
+    """The result, to stdout.
+
+    Raises:
+        StorageError: it cannot be written, as to a file on a full disk.
+    """
+    try:
+        sys.stdout.write(text + "\n")
+        sys.stdout.flush()
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        drop_stdout()
+        raise StorageError(
+            f"cannot write to standard output: {error.strerror}; free some space or send it "
+            "elsewhere"
+        ) from error
+
+
+def drop_stdout() -> None:
+    """What is left in stdout's buffer goes nowhere: Python flushes it once more at exit."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def json_result(value: Any) -> None:
@@ -43,7 +64,10 @@ def table(
 ) -> None:
     """A table to stdout: drawn for a terminal, tab-separated for a pipe.
 
+    The first column, which names the row, is never broken.
+
     Args:
+        headers: all empty for a table without a header.
         right: indices of the columns that are aligned to the right.
     """
     if not sys.stdout.isatty():
@@ -54,9 +78,10 @@ def table(
     from rich.console import Console
     from rich.table import Table
 
-    drawn = Table(box=SIMPLE_HEAD)
+    drawn = Table(box=SIMPLE_HEAD, show_header=any(headers), show_edge=False, padding=(0, 1, 0, 0))
     for i, header in enumerate(headers):
-        drawn.add_column(header, justify="right" if i in right else "left", overflow="fold")
+        justify: Literal["left", "right"] = "right" if i in right else "left"
+        drawn.add_column(header, justify=justify, overflow="fold", no_wrap=i == 0)
     for row in rows:
         drawn.add_row(*row)
     Console().print(drawn)

@@ -116,7 +116,7 @@ def resolve(name: str, *, revision: str | None = None) -> Release:
     by_repo = {spec.repo: spec for spec in _specs().values()}
     if name in _specs() or name in by_repo:
         return _open(_specs().get(name) or by_repo[name], revision)
-    if Path(name).is_dir() or not found:
+    if Path(name).exists() or not found:
         if "/" not in name and "\\" not in name and not Path(name).is_dir():
             raise UnknownNameError("model", name, _specs())
         if revision is not None:
