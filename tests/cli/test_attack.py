@@ -102,8 +102,9 @@ def test_label_free_attacks_are_reported_in_a_table_and_in_json(zoo, tiny_releas
     assert table.out.count("\n") == 3
 
 
-def test_a_killed_run_goes_on_where_it_was(tiny_release, tmp_path):
-    """Interrupted by a person: exit code 130, what was measured is shown, the rest follows."""
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL])
+def test_a_run_that_is_ended_keeps_whole_what_it_measured(tiny_release, tmp_path, number):
+    """Interrupted by a person: exit code 130, and what was measured is shown. The rest follows."""
     command = [
         *(sys.executable, "-m", "cfamc_zoo", "attack", "-m", str(tiny_release)),
         # One image in ten is classified correctly, so there are some fifteen batches.
@@ -119,8 +120,14 @@ def test_a_killed_run_goes_on_where_it_was(tiny_release, tmp_path):
             if path.exists() and '"Square"' in path.read_text():
                 break
             time.sleep(0.1)
-        process.send_signal(signal.SIGINT)
+        process.send_signal(number)
         out, err = process.communicate(timeout=60)
+    # What evaluation/test_ledger goes on from to the very same end.
+    assert json.loads((tmp_path / "state").read_text())["stages"]
+    if number == signal.SIGKILL:
+        assert process.returncode == -signal.SIGKILL, err
+        assert out == ""
+        return
     assert process.returncode == 130, err
     assert "the same command goes on" in err
     assert json.loads(out)["completeness"] == "partial"

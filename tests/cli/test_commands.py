@@ -140,6 +140,24 @@ def test_list_and_info_show_what_was_measured(tiny_release):
     assert "model.safetensors" in zoo("info", tiny_release).stdout
 
 
+@pytest.mark.parametrize("command", ["list", "info"])
+def test_at_a_terminal_of_80_columns_names_are_whole(command, capsys, monkeypatch):
+    from cfamc_zoo.cli.app import run
+    from cfamc_zoo.zoo.registry import default_model
+
+    monkeypatch.setenv("COLUMNS", "80")
+    monkeypatch.setenv("TERM", "dumb")  # no colours, which would count as width
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: True, raising=False)
+    name = default_model()
+    assert run([command, name] if command == "info" else [command]) == 0
+    printed = capsys.readouterr().out
+    assert name in printed and "\t" not in printed
+    assert max(map(len, printed.splitlines())) <= 80
+    if command == "info":
+        assert "cifar10-sample  robust accuracy" in printed
+        assert "linear head chosen for" in printed
+
+
 def test_export_makes_a_release_of_a_release(tiny_release, tmp_path):
     out = tmp_path / "copy"
     zoo("export", tiny_release, "-o", out, "--name", "renamed")
