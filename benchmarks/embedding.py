@@ -43,7 +43,8 @@ def make_release(folder: Path) -> Release:
     config = ReleaseConfig(
         FORMAT_VERSION, "resnet18", architecture, Preprocess(), {}, {}, {}, "Apache-2.0"
     )
-    return export_release(encoder, config, folder, images=load_dataset("cifar10-sample").images[:8])
+    sample = load_dataset("cifar10-sample").first(8)
+    return export_release(encoder, config, folder, images=sample.images, data=sample.name)
 
 
 def write_images(folder: Path, n: int) -> None:

@@ -129,7 +129,8 @@ def save(encoder: Encoder, folder: str | Path) -> None:
     from cfamc_zoo.datasets import load_dataset
     from cfamc_zoo.export.release import save_encoder
 
-    save_encoder(encoder, folder, images=load_dataset("cifar10-sample").images[:256])
+    sample = load_dataset("cifar10-sample").first(256)
+    save_encoder(encoder, folder, images=sample.images, data=sample.name)
 
 
 def push(

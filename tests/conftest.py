@@ -67,6 +67,7 @@ def tiny_release(tmp_path_factory, sample):
         make_config(encoder),
         folder,
         images=sample.images[:8],
+        data=sample.name,
         others={PROBE: probe_bytes(classifier)},
     )
     return folder

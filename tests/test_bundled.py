@@ -13,10 +13,11 @@ import torch
 import cfamc_zoo
 from cfamc_zoo.evaluation.attacks.pgd import Pgd
 from cfamc_zoo.evaluation.robustness import evaluate
-from cfamc_zoo.export.card import render, summarize
-from cfamc_zoo.export.release import measure_parity
+from cfamc_zoo.export.card import render
+from cfamc_zoo.export.parity import measure_parity
 from cfamc_zoo.zoo.registry import bundled_folder, default_model, find_model, list_models, resolve
-from cfamc_zoo.zoo.weights import CARD, RESULTS
+from cfamc_zoo.zoo.results import differences, read_results, summarize
+from cfamc_zoo.zoo.weights import CARD
 
 ROOT = Path(__file__).parent.parent
 BUNDLED = [spec.name for spec in list_models() if spec.bundled]
@@ -29,7 +30,7 @@ def inputs(sample):
 
 
 def rows(name, data):
-    recorded = json.loads(resolve(name).read(RESULTS))
+    recorded = read_results(resolve(name))
     return {(r["metric"], r["eps"]): r for r in recorded if r["data"] == data}
 
 
@@ -42,7 +43,7 @@ def test_there_is_one():
 def test_every_file_is_as_pinned_and_the_registry_repeats_the_release(name):
     release, spec = resolve(name), find_model(name)
     release.verify()
-    recorded = json.loads(release.read(RESULTS))
+    recorded = read_results(release)
     assert spec.results == summarize(recorded)
     config = release.config.to_json()
     assert config["name"] == name
@@ -62,8 +63,11 @@ def test_embeddings_are_the_golden_ones(name, inputs):
 
 @pytest.mark.parametrize("name", BUNDLED)
 def test_both_back_ends_agree_on_real_images(name, sample):
-    for parity in measure_parity(resolve(name), sample.images[:256]).values():
+    recorded = {row["feature"]: row for row in differences(read_results(resolve(name)))}
+    for feature, parity in measure_parity(resolve(name), sample.images[:256]).items():
         assert parity.relative < 1e-5
+        assert recorded[feature]["n"] == 256
+        assert recorded[feature]["value"] <= recorded[feature]["limit"]
 
 
 @pytest.mark.parametrize("name", BUNDLED)

@@ -16,7 +16,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from cfamc_zoo.export.card import OWN_PROTOCOL
+from cfamc_zoo.zoo.results import OWN_PROTOCOL
 
 CLEAN_HEAD = "linear head chosen for clean accuracy; PGD, random start"
 PUBLISHED = "the paper's public script: its head, zero start, step 0.01"

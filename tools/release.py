@@ -22,9 +22,10 @@ from measure import zoo
 
 import cfamc_zoo
 from cfamc_zoo.datasets import load_dataset
-from cfamc_zoo.export.card import render, summarize
+from cfamc_zoo.export.card import render
 from cfamc_zoo.training.curves import plot_curves
 from cfamc_zoo.zoo.preprocess import to_input
+from cfamc_zoo.zoo.results import read_results, summarize
 from cfamc_zoo.zoo.weights import CARD, PROJECTOR, RESULTS, open_release, write_files
 
 ROOT = Path(__file__).parent.parent
@@ -62,7 +63,7 @@ def main() -> None:
         files = {k: v for k, v in release.config.files.items() if k != PROJECTOR}
         (folder / PROJECTOR).unlink()
         release = write_files(folder, replace(release.config, files=files), {})
-    rows = [row for result in results for row in result["rows"]]
+    rows = [row for result in results for row in result["rows"]] + read_results(release)
     release = write_files(folder, release.config, {RESULTS: _json(rows).encode()})
     (folder / CARD).write_text(render(release.config, rows))
 

@@ -137,9 +137,9 @@ def attack(
     from cfamc_zoo.evaluation.attacks.ensemble import members_of, substitutions
     from cfamc_zoo.evaluation.doubts import Doubt, compare, examine
     from cfamc_zoo.evaluation.ledger import FileLedger, Ledger
-    from cfamc_zoo.evaluation.robustness import accuracies, environment, evaluate
+    from cfamc_zoo.evaluation.robustness import accuracies, evaluate
     from cfamc_zoo.zoo.classifier import probe_bytes
-    from cfamc_zoo.zoo.device import find_device
+    from cfamc_zoo.zoo.device import environment, find_device
     from cfamc_zoo.zoo.multicrop import MultiCrop
 
     where = find_device(device)

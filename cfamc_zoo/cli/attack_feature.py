@@ -33,8 +33,7 @@ def attack_feature(
 
     from cfamc_zoo.evaluation.attacks.feature import FeatureAttack
     from cfamc_zoo.evaluation.features import FeatureReader, evaluate_features
-    from cfamc_zoo.evaluation.robustness import environment
-    from cfamc_zoo.zoo.device import find_device
+    from cfamc_zoo.zoo.device import environment, find_device
     from cfamc_zoo.zoo.weights import load_encoder
 
     where = find_device(device)

@@ -73,6 +73,7 @@ def export(
 
     from cfamc_zoo.export.release import export_release
     from cfamc_zoo.zoo.classifier import attach_probe
+    from cfamc_zoo.zoo.results import read_results
     from cfamc_zoo.zoo.weights import PROBE
 
     encoder, config = _source(run, layout, normalization)
@@ -82,15 +83,17 @@ def export(
             raise UsageError(f"probe {str(probe)!r} is not a file; make one with `cfamc-zoo probe`")
         others[PROBE] = probe.read_bytes()
         attach_probe(encoder, others[PROBE], str(probe))
+    sample = load_dataset("cifar10-sample").first(256)
     release = export_release(
         encoder,
         replace(config, name=name or target.name, files={}),
         target.absolute(),
-        images=load_dataset("cifar10-sample").images[:256],
+        images=sample.images,
+        data=sample.name,
         others=others,
     )
     if json:
-        output.json_result(release.config.to_json())
+        output.json_result({**release.config.to_json(), "results": read_results(release)})
     else:
         for file, record in release.config.files.items():
             output.note(f"{record.size:>12,} {file}")

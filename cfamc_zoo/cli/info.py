@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json as jsonlib
 from typing import Annotated
 
 import typer
@@ -17,11 +16,11 @@ def info(
 ) -> None:
     """Show one model's card: what it is, how it was made, what was measured."""
     from cfamc_zoo.zoo.registry import resolve
-    from cfamc_zoo.zoo.weights import RESULTS
+    from cfamc_zoo.zoo.results import accuracies, differences, read_results
 
     release = resolve(name)
     config = release.config
-    rows = jsonlib.loads(release.read(RESULTS)) if release.has(RESULTS) else []
+    rows = read_results(release)
     if json:
         output.json_result({**config.to_json(), "results": rows})
         return
@@ -39,7 +38,8 @@ def info(
         *((file, f"{record.size:,} bytes") for file, record in config.files.items()),
     ]
     output.table(("", ""), facts)
-    for protocol in dict.fromkeys(row["protocol"] for row in rows):
+    measured = accuracies(rows)
+    for protocol in dict.fromkeys(row["protocol"] for row in measured):
         output.result(f"\n{protocol}")
         output.table(
             ("data", "metric", "attack", "eps", "%", "95% interval", "images"),
@@ -53,8 +53,24 @@ def info(
                     f"{row['low']:.2f}..{row['high']:.2f}",
                     str(row["n"]),
                 )
-                for row in rows
+                for row in measured
                 if row["protocol"] == protocol
             ],
             right=(4, 6),
+        )
+    if apart := differences(rows):
+        output.table(
+            ("data", "feature", "torch and ONNX Runtime", "value", "limit", "images"),
+            [
+                (
+                    row["data"],
+                    row["feature"],
+                    row["metric"],
+                    f"{row['value']:.1e}",
+                    f"{row['limit']:.1e}",
+                    str(row["n"]),
+                )
+                for row in apart
+            ],
+            right=(3, 4, 5),
         )

@@ -2,16 +2,26 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import asdict
+from typing import Annotated
+
+import typer
 
 from cfamc_zoo.cli import output
 from cfamc_zoo.cli.options import Json
 from cfamc_zoo.zoo import registry
 
 
-def list(json: Json = False) -> None:
+def list(
+    remote: Annotated[
+        str | None,
+        typer.Option(metavar="ORGANIZATION", help="List what this one has on the Hub instead."),
+    ] = None,
+    json: Json = False,
+) -> None:
     """List the models and what was measured of them."""
-    specs = registry.list_models()
+    specs = registry.list_models() if remote is None else _on_the_hub(remote)
     if json:
         output.json_result([asdict(spec) for spec in specs])
         return
@@ -31,3 +41,14 @@ def list(json: Json = False) -> None:
     output.table(headers, rows, right=(3, 4, 5))
     if specs:
         output.note("accuracies in percent, with the released head: `cfamc-zoo info NAME`")
+
+
+def _on_the_hub(owner: str) -> Sequence[registry.ModelSpec]:
+    from cfamc_zoo.zoo.listing import list_remote
+
+    listing = list_remote(owner)
+    for repo, why in listing.left_out.items():
+        output.note(f"left out {repo}: {why}")
+    if not listing.models:
+        output.note(f"{owner} has no models that cfamc-zoo can read")
+    return listing.models

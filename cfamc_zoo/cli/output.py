@@ -54,9 +54,12 @@ def json_result(value: Any) -> None:
 
 def note(text: str) -> None:
     """One line for a person, to stderr; control characters of file names are made visible."""
-    printable = "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
-    sys.stderr.write(printable + "\n")
+    sys.stderr.write(_printable(text) + "\n")
     sys.stderr.flush()
+
+
+def _printable(text: str) -> str:
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 
 def table(
@@ -72,18 +75,19 @@ def table(
     """
     if not sys.stdout.isatty():
         for row in (headers, *rows):
-            result("\t".join(row))
+            result("\t".join(map(_printable, row)))
         return
     from rich.box import SIMPLE_HEAD
     from rich.console import Console
     from rich.table import Table
+    from rich.text import Text
 
     drawn = Table(box=SIMPLE_HEAD, show_header=any(headers), show_edge=False, padding=(0, 1, 0, 0))
     for i, header in enumerate(headers):
         justify: Literal["left", "right"] = "right" if i in right else "left"
         drawn.add_column(header, justify=justify, overflow="fold", no_wrap=i == 0)
     for row in rows:
-        drawn.add_row(*row)
+        drawn.add_row(*(Text(_printable(cell)) for cell in row))  # a name is no markup
     Console().print(drawn)
 
 

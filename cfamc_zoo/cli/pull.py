@@ -25,6 +25,11 @@ def pull(
 
     release = resolve(name, revision=revision)
     release.verify()
+    if release.moved_from is not None:
+        output.note(
+            f"{name} has moved on since it was last pulled; what was here is its revision "
+            f"{release.moved_from}"
+        )
     if dest is not None:
         release = copy_release(release, dest)
     if json:

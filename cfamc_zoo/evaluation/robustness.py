@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import platform
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import torch
@@ -225,20 +223,3 @@ class _Siege:
 
 def _rows(mask: np.ndarray) -> Tensor:
     return torch.from_numpy(mask.nonzero()[0])
-
-
-def environment(device: torch.device) -> dict[str, Any]:
-    """Versions and device, as results record them."""
-    from cfamc_zoo import __version__
-
-    name = platform.processor() or platform.machine()
-    if device.type == "cuda":
-        name = torch.cuda.get_device_name(device)
-    return {
-        "versions": {
-            "cfamc-zoo": __version__,
-            "torch": torch.__version__,
-            "python": platform.python_version(),
-        },
-        "device": f"{device.type}: {name}",
-    }

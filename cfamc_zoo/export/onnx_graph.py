@@ -36,6 +36,7 @@ class Parity:
 
     absolute: float
     relative: float  # to the largest value of the feature
+    largest: float
 
 
 class BothFeatures(nn.Module):
@@ -135,7 +136,8 @@ def _point_into(model: onnx.ModelProto, weights: bytes) -> None:
 def compare(reference: np.ndarray, other: np.ndarray) -> Parity:
     """How far two (N, D) arrays of the same features are apart."""
     difference = float(np.abs(reference - other).max())
-    return Parity(difference, difference / max(float(np.abs(reference).max()), 1e-12))
+    largest = max(float(np.abs(reference).max()), 1e-12)
+    return Parity(difference, difference / largest, largest)
 
 
 def check_graph(graph: bytes, folder: str) -> None:

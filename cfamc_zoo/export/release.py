@@ -2,28 +2,27 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 import tempfile
 from collections.abc import Mapping
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-import torch
-from PIL import Image
 
-from cfamc_zoo.errors import OutputExistsError, ReleaseError
+from cfamc_zoo.errors import OutputExistsError
 from cfamc_zoo.export.card import render_release
-from cfamc_zoo.export.onnx_graph import OUTPUTS, Parity, build_graph, check_graph, compare
+from cfamc_zoo.export.onnx_graph import build_graph, check_graph
+from cfamc_zoo.export.parity import measure_parity, parity_rows
 from cfamc_zoo.zoo.encoder import Encoder
-from cfamc_zoo.zoo.onnx_session import open_session
-from cfamc_zoo.zoo.preprocess import fit, to_input
-from cfamc_zoo.zoo.spec import FORMAT_VERSION, Preprocess, ReleaseConfig
+from cfamc_zoo.zoo.spec import FORMAT_VERSION, ReleaseConfig
 from cfamc_zoo.zoo.weights import (
     CARD,
     GRAPH,
     MODEL,
     PROBE,
+    RESULTS,
     Release,
     load_encoder,
     load_probe,
@@ -32,9 +31,6 @@ from cfamc_zoo.zoo.weights import (
     write_files,
 )
 
-# Float32 sums in another order; measured values are some hundred times smaller.
-RELATIVE_LIMIT = 1e-4
-
 
 def export_release(
     encoder: Encoder,
@@ -42,18 +38,21 @@ def export_release(
     folder: Path,
     *,
     images: np.ndarray,
+    data: str,
     others: Mapping[str, bytes] | None = None,
 ) -> Release:
     """Writes and checks a release.
 
     The folder appears only when every check has passed: ONNX's checker, and the same features
-    from torch and from ONNX Runtime, which read the files anew and from another folder.
+    from torch and from ONNX Runtime, which read the files anew and from another folder. How far
+    these are apart is in its results.json.
 
     Args:
         encoder: what to release; its projector, where it has one, becomes its own file.
-        config: `files` and the parity in `provenance` are filled in here.
+        config: `files` are filled in here.
         folder: must not exist.
         images: (N, S, S, 3) uint8, to compare the back ends on.
+        data: name of the set whose first images these are.
         others: further files of the release by name.
 
     Raises:
@@ -70,10 +69,9 @@ def export_release(
         graph = build_graph(stored, release.read(MODEL))
         release = write_files(release.folder, release.config, {GRAPH: graph})
         check_graph(graph, str(release.folder))
-        parity = {name: asdict(p) for name, p in measure_parity(release, images).items()}
-        measured = {"images": len(images), "relative_limit": RELATIVE_LIMIT, **parity}
-        provenance = release.config.provenance | {"onnx_parity": measured}
-        release = write_files(release.folder, replace(release.config, provenance=provenance), {})
+        rows = parity_rows(release, images, data=data)
+        results = (json.dumps(rows, indent=2) + "\n").encode()
+        release = write_files(release.folder, release.config, {RESULTS: results})
         (release.folder / CARD).write_text(render_release(release))
         moved = shutil.move(release.folder, temporary / "b")
         open_release(Path(moved)).verify()
@@ -85,15 +83,16 @@ def export_release(
     return open_release(folder)
 
 
-def save_encoder(encoder: Encoder, folder: str | Path, *, images: np.ndarray) -> Release:
+def save_encoder(encoder: Encoder, folder: str | Path, *, images: np.ndarray, data: str) -> Release:
     """A release of an encoder alone, under the folder's name.
 
     What is known of how it was made comes from the release that it was loaded from. That one's
-    head and results are not carried over: the weights may have changed since.
+    head and accuracies are not carried over: the weights may have changed since.
 
     Args:
         folder: must not exist.
         images: (N, H, W, 3) uint8, to compare the back ends on.
+        data: name of the set whose first images these are.
 
     Raises:
         OutputExistsError: the folder is there.
@@ -116,7 +115,7 @@ def save_encoder(encoder: Encoder, folder: str | Path, *, images: np.ndarray) ->
     config = replace(known, name=folder.name, files={})
     training = encoder.training
     try:
-        return export_release(encoder.eval(), config, folder, images=images)
+        return export_release(encoder.eval(), config, folder, images=images, data=data)
     finally:
         encoder.train(training)
 
@@ -139,35 +138,3 @@ def check_release(release: Release, images: np.ndarray) -> None:
         measure_parity(release, images)
     else:
         load_encoder(release)
-
-
-def measure_parity(release: Release, images: np.ndarray) -> dict[str, Parity]:
-    """Largest difference between torch and ONNX Runtime, by feature.
-
-    Args:
-        images: (N, H, W, 3) uint8.
-
-    Raises:
-        ReleaseError: over 1e-4 of the feature's largest value.
-    """
-    x = sized(images, release.config.preprocess)
-    encoder = load_encoder(release)
-    result = {}
-    for feature in OUTPUTS:
-        with torch.no_grad():
-            reference = encoder(torch.from_numpy(x), feature).numpy()
-        parity = compare(reference, open_session(release, feature)(x))
-        if not parity.relative <= RELATIVE_LIMIT:
-            raise ReleaseError(
-                f"{feature} of {release.config.name!r} differs by {parity.relative:.1e} between "
-                f"torch and ONNX Runtime, over {RELATIVE_LIMIT:g}; not released"
-            )
-        result[feature] = parity
-    return result
-
-
-def sized(images: np.ndarray, preprocess: Preprocess) -> np.ndarray:
-    """(N, H, W, 3) uint8 of any size as the model's input, (N, 3, S, S) float32 in [0, 1]."""
-    if images.shape[1:3] != (preprocess.size, preprocess.size):
-        images = np.stack([fit(Image.fromarray(image), preprocess) for image in images])
-    return to_input(images)

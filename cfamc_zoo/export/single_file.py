@@ -15,7 +15,7 @@ from torch import nn
 from cfamc_zoo.atomic import atomic_file
 from cfamc_zoo.errors import OutputExistsError, ReleaseError
 from cfamc_zoo.export.onnx_graph import INPUT, OUTPUTS, BothFeatures, Parity, compare, quiet
-from cfamc_zoo.export.release import RELATIVE_LIMIT, sized
+from cfamc_zoo.export.parity import RELATIVE_LIMIT, sized
 from cfamc_zoo.zoo.weights import Release, load_encoder, load_probe
 
 Kind = Literal["features", "classifier"]

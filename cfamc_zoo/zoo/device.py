@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import platform
+from typing import Any
+
 import torch
 
 from cfamc_zoo.errors import UsageError
@@ -38,3 +41,20 @@ def find_device(name: str | None) -> torch.device:
     if device.type not in ("cpu", "cuda", "mps"):
         raise UsageError(f"device {name!r} is not supported; give cpu, cuda, cuda:N or mps")
     return device
+
+
+def environment(device: torch.device) -> dict[str, Any]:
+    """Versions and device, as results record them."""
+    from cfamc_zoo import __version__
+
+    name = platform.processor() or platform.machine()
+    if device.type == "cuda":
+        name = torch.cuda.get_device_name(device)
+    return {
+        "versions": {
+            "cfamc-zoo": __version__,
+            "torch": torch.__version__,
+            "python": platform.python_version(),
+        },
+        "device": f"{device.type}: {name}",
+    }

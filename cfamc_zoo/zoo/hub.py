@@ -90,7 +90,9 @@ def _translate(error: BaseException, repo: str, revision: str | None) -> ZooErro
             f"{repo} is no folder here, and not on the Hub or not open to you; check the name, or "
             "log in with `hf auth login`"
         )
-    if isinstance(error, errors.OfflineModeIsEnabled | errors.LocalEntryNotFoundError):
+    if isinstance(error, errors.OfflineModeIsEnabled):
+        return HubError(f"the Hub is not asked about {repo}: HF_HUB_OFFLINE is set; unset it")
+    if isinstance(error, errors.LocalEntryNotFoundError):
         answered = error.__cause__
         if isinstance(answered, errors.HfHubHTTPError | errors.FileMetadataError):
             return _translate(answered, repo, revision)

@@ -153,6 +153,17 @@ class ReleaseConfig:
             if not isinstance(values.get(key), dict):
                 raise ReleaseError(f"{where}: {key} must be an object")
             values[key] = from_mapping(part, values[key], f"{where}: {key}")
+        threat = values.get("threat_model")
+        named = isinstance(threat, dict) and all(
+            isinstance(threat.get(key), str) for key in ("norm", "eps")
+        )
+        if threat != {} and not named:
+            raise ReleaseError(f"{where}: threat_model must be {{}} or hold norm and eps as text")
+        for key, kind in (("recipe", dict), ("provenance", dict), ("name", str), ("licence", str)):
+            if not isinstance(values.get(key), kind):
+                raise ReleaseError(
+                    f"{where}: {key} must be {'text' if kind is str else 'an object'}"
+                )
         files = values.get("files", {})
         if not isinstance(files, dict) or not all(isinstance(f, dict) for f in files.values()):
             raise ReleaseError(f"{where}: files must map names to {{size, sha256}}")

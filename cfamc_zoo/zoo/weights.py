@@ -39,6 +39,7 @@ class Release:
     folder: Path
     config: ReleaseConfig
     config_sha256: str
+    moved_from: str | None = None  # the commit that was here before it was fetched anew
 
     @property
     def digest(self) -> str:
@@ -96,6 +97,11 @@ def open_release(folder: Path, *, config_sha256: str | None = None) -> Release:
             f"{str(folder)!r} is not a folder; give a model's name or a release folder"
         )
     content = _read_limited(folder / CONFIG, CONFIG_LIMIT)
+    if len(content) > CONFIG_LIMIT:
+        raise ReleaseError(
+            f"{str(folder / CONFIG)!r} has more than {CONFIG_LIMIT} bytes and is not read; a "
+            "release's has a few thousand"
+        )
     digest = hashlib.sha256(content).hexdigest()
     if config_sha256 is not None and digest != config_sha256:
         raise ReleaseError(

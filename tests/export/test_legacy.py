@@ -149,5 +149,7 @@ def test_from_the_command_line(tmp_path):
     np.testing.assert_allclose(stored, encoder(X).numpy(), rtol=2e-2, atol=2e-2)
     config = json.loads((out / "config.json").read_text())
     assert config["provenance"]["imported"] == {"layout": "cf-amc-ssl", "left_out": []}
-    assert config["provenance"]["onnx_parity"]["images"] == 256
+    rows = json.loads((out / "results.json").read_text())
+    assert {(r["feature"], r["n"]) for r in rows} == {("backbone", 256), ("representation", 256)}
+    assert all(0 < r["value"] <= r["limit"] for r in rows)
     assert "imported from a checkpoint of cf-amc-ssl" in (out / "README.md").read_text()

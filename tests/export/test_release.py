@@ -13,7 +13,8 @@ from safetensors.torch import load, save
 import cfamc_zoo
 from cfamc_zoo.errors import ReleaseError, StorageError, UsageError
 from cfamc_zoo.export.onnx_graph import GRAPH_LIMIT
-from cfamc_zoo.export.release import export_release, measure_parity
+from cfamc_zoo.export.parity import measure_parity
+from cfamc_zoo.export.release import export_release
 from cfamc_zoo.zoo.onnx_session import open_session
 from cfamc_zoo.zoo.spec import Preprocess
 from cfamc_zoo.zoo.weights import GRAPH, MODEL, open_release, write_files
@@ -74,7 +75,9 @@ def test_a_normalization_is_part_of_the_graph(tmp_path, sample):
     preprocess = Preprocess(mean=(0.5, 0.4, 0.3), std=(0.2, 0.3, 0.25))
     encoder.preprocess, encoder.normalize = preprocess, normalization(preprocess)
     config = dataclasses.replace(make_config(encoder), preprocess=preprocess)
-    release = export_release(encoder, config, tmp_path / "r", images=sample.images[:8])
+    release = export_release(
+        encoder, config, tmp_path / "r", images=sample.images[:8], data=sample.name
+    )
     x = np.random.default_rng(0).random((2, 3, 32, 32), dtype=np.float32)
     expected = encoder((torch.from_numpy(x)), "backbone").numpy()
     np.testing.assert_allclose(open_session(release, "backbone")(x), expected, rtol=2e-2, atol=2e-2)
@@ -115,10 +118,14 @@ def test_features_that_the_graph_lacks_and_devices_that_are_not_there(release):
 
 
 def test_a_failed_check_leaves_nothing_behind(tmp_path, sample, monkeypatch):
-    monkeypatch.setattr("cfamc_zoo.export.release.RELATIVE_LIMIT", 0.0)
+    monkeypatch.setattr("cfamc_zoo.export.parity.RELATIVE_LIMIT", 0.0)
     with pytest.raises(ReleaseError, match="not released"):
         export_release(
-            make_encoder(), make_config(make_encoder()), tmp_path / "r", images=sample.images[:8]
+            make_encoder(),
+            make_config(make_encoder()),
+            tmp_path / "r",
+            images=sample.images[:8],
+            data=sample.name,
         )
     assert list(tmp_path.iterdir()) == []
 
@@ -131,4 +138,5 @@ def test_a_folder_that_cannot_be_written(tmp_path, sample):
             make_config(make_encoder()),
             tmp_path / "file" / "r",
             images=sample.images[:8],
+            data=sample.name,
         )

@@ -1,0 +1,98 @@
+"""Rows of results.json: what was measured of a release, and which kind each row is.
+
+Every row has COMMON. An accuracy is in percent and has its 95% interval, `low` to `high`; a
+difference between back ends has its `feature` and the `limit` that it had to keep.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from cfamc_zoo.errors import ReleaseError
+from cfamc_zoo.zoo.weights import RESULTS, Release
+
+Rows = list[dict[str, Any]]
+
+WORDS = ("protocol", "metric", "attack", "norm", "eps", "data", "command", "device", "date")
+COUNTS = ("steps", "restarts", "n", "seed")
+COMMON = (*WORDS, *COUNTS, "value", "versions")
+INTERVAL = ("low", "high")
+DIFFERENCE = ("feature", "limit")
+
+# The rows behind the head that is released; others are there to compare with.
+OWN_PROTOCOL = "linear head chosen for robustness; PGD, random start"
+
+SUMMARY_KEYS = ("metric", "attack", "norm", "eps", "steps", "data", "n", "value")
+
+
+def read_results(release: Release) -> Rows:
+    """The verified rows of a release; none where it has no results.json.
+
+    Raises:
+        ReleaseError: the file is not what the config pins, or holds something else.
+    """
+    if not release.has(RESULTS):
+        return []
+    try:
+        rows = json.loads(release.read(RESULTS))
+    except (ValueError, RecursionError) as error:
+        raise _no_rows(release, f"not JSON: {error}") from error
+    if not isinstance(rows, list):
+        raise _no_rows(release, f"a {type(rows).__name__}")
+    for row in rows:
+        wrong = _wrong(row)
+        if wrong is not None:
+            raise _no_rows(release, wrong)
+    return rows
+
+
+def accuracies(rows: Rows) -> Rows:
+    """The rows that are accuracies."""
+    return [row for row in rows if set(INTERVAL) <= set(row)]
+
+
+def differences(rows: Rows) -> Rows:
+    """The rows that say how far torch and ONNX Runtime are apart."""
+    return [row for row in rows if set(DIFFERENCE) <= set(row)]
+
+
+def headline(rows: Rows) -> Rows:
+    """The rows of the released head on full test splits."""
+    return [
+        row
+        for row in rows
+        if row["protocol"] == OWN_PROTOCOL and not row["data"].endswith("-sample")
+    ]
+
+
+def summarize(rows: Rows) -> Rows:
+    """The rows that the registry repeats: those of full test splits under our own protocol."""
+    return [{key: row[key] for key in SUMMARY_KEYS} for row in headline(rows)]
+
+
+def _wrong(row: Any) -> str | None:
+    """What keeps a value from being a row."""
+    if not isinstance(row, dict):
+        return f"a row that is a {type(row).__name__}"
+    kinds = [{*COMMON, *INTERVAL}, {*COMMON, *DIFFERENCE}]
+    if set(row) not in kinds:
+        differs = min((set(row) ^ kind for kind in kinds), key=len)
+        return f"a row that lacks, or should lack, {', '.join(sorted(map(str, differs)))}"
+    for key, value in row.items():
+        if key in (*WORDS, "feature"):
+            right = isinstance(value, str)
+        elif key == "versions":
+            right = isinstance(value, dict)
+        else:
+            right = isinstance(value, int if key in COUNTS else int | float)
+        if not right:
+            return f"a row whose {key} is {value!r}"
+    return None
+
+
+def _no_rows(release: Release, found: str) -> ReleaseError:
+    return ReleaseError(
+        f"{RESULTS} of {release.config.name!r} holds no rows of results but {found}; measure the "
+        "release again"
+    )
