@@ -218,6 +218,12 @@ def describe(repo, commit):
     }
 
 
+def overview(hub, request, owner):
+    if owner not in hub.organizations:
+        return error(404, "", "This organization does not exist")
+    return reply({"name": owner, "fullname": owner})
+
+
 TAGS = ["cfamc-zoo", "onnx", "safetensors"]
 
 
@@ -303,6 +309,7 @@ ROUTES = (
     (r"POST /api/repos/create", create),
     (r"POST /api/validate-yaml", validate),
     (r"GET /api/models", models),
+    (r"GET /api/organizations/(?P<owner>[^/]+)/overview", overview),
     (rf"GET /api/models/{NAME}", info),
     (rf"GET /api/models/{NAME}/revision/(?P<revision>.+)", info),
     (rf"GET /api/models/{NAME}/tree/(?P<revision>[^/]+)", tree),

@@ -1,11 +1,16 @@
 """Pulling with the real client from a Hub on loopback."""
 
+import hashlib
 import json
+import os
 import shutil
+from pathlib import Path
 
 import pytest
+import torch
 
-from cfamc_zoo.errors import OutputExistsError, UsageError
+import cfamc_zoo
+from cfamc_zoo.errors import OutputExistsError, ReleaseError, UsageError
 from cfamc_zoo.zoo.download import copy_release
 from cfamc_zoo.zoo.weights import CARD, CONFIG, MODEL, open_release
 from tests.hub import TOKEN, Hub, serve
@@ -132,6 +137,63 @@ def test_a_foreign_repository_is_refused_before_its_weights_are_fetched(
     assert outcome["error"] == "ReleaseError"
     assert said in outcome["said"]
     assert body_count(hub) == (config is not None)
+
+
+@pytest.mark.parametrize("name", [CONFIG, MODEL, CARD])
+def test_a_file_larger_than_it_may_be_is_not_fetched(hub, address, tmp_path, name):
+    """The size comes from HEAD; what is right before it in the order of a pull arrived."""
+    hub.repos[TINY].commit({name: b"[" * 2_000_000})
+    (outcome,) = pull(address, tmp_path, TINY)
+    assert outcome["error"] == "ReleaseError"
+    assert f"{name} of {TINY} has 2000000 bytes, where a release has at most" in outcome["said"]
+    assert not any(line.startswith("GET /") and line.endswith(name) for line in hub.log)
+
+
+def test_a_repository_that_moved_since_it_was_pulled_is_noticed(hub, address, tmp_path):
+    first = command(address, tmp_path, "pull", TINY)
+    assert first.stderr == ""
+    before = hub.repos[TINY].branches["main"]
+    hub.repos[TINY].commit({CARD: b"a new card"})
+    moved = command(address, tmp_path, "pull", TINY)
+    said = f"{TINY} has moved on since it was last pulled; what was here is its revision {before}\n"
+    assert moved.stderr == said
+    assert moved.stdout != first.stdout
+    named = command(address, tmp_path, "pull", TINY, "--revision", before)
+    assert (named.stdout, named.stderr) == (first.stdout, "")
+    assert command(address, tmp_path, "pull", TINY).stderr == "", "it is said once"
+
+
+def test_a_cache_whose_repositories_share_blobs(hub, address, tiny_files, tmp_path):
+    """The layout of huggingface_hub 2, made by its own functions: it shares what came by Xet."""
+    shared = pytest.importorskip("huggingface_hub.utils._shared_blobs")
+    twin, cache = "zoo/twin", tmp_path / "hub"
+    hub.add(twin, tiny_files)
+    folders = [Path(o["folder"]) for o in pull(address, tmp_path, TINY, twin)]
+    for folder in folders:
+        for link in folder.iterdir():
+            blob = link.parent / link.readlink()
+            digest = hashlib.sha256(blob.read_bytes()).hexdigest()
+            assert shared.publish_blob_to_shared_store(
+                blob_path=os.path.normpath(blob),
+                xet_hash=digest,
+                cache_dir=cache,
+                expected_size=blob.stat().st_size,
+            )
+            assert Path(os.path.realpath(link)) == cache / "blobs" / digest[:2] / digest
+    outcomes = pull(address, tmp_path, TINY, twin, HF_HUB_OFFLINE="1")
+    assert [o["folder"] for o in outcomes] == [str(folder) for folder in folders]
+    assert cfamc_zoo.load(str(folders[1]))(torch.rand(1, 3, 32, 32)).shape == (1, 32)
+
+    outside = tmp_path / "outside"
+    outside.write_bytes(tiny_files[MODEL])
+    blob = folders[0] / (folders[0] / MODEL).readlink()
+    for target in (outside, cache / "models--zoo--other" / "blobs" / "x", cache / "blobs" / "x"):
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.write_bytes(tiny_files[MODEL])
+        blob.unlink()
+        blob.symlink_to(target)
+        with pytest.raises(ReleaseError, match="is a link out of the release"):
+            open_release(folders[0]).verify()
 
 
 def test_a_file_that_the_repository_lacks(hub, address, tmp_path):

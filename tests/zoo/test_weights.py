@@ -121,6 +121,9 @@ def test_a_pickle_under_a_safe_name_is_not_unpickled(release, tmp_path, monkeypa
         ({"files": {"../escape": {"size": 1, "sha256": "0"}}}, "a release holds only"),
         ({"files": {}}, "does not list model.safetensors"),
         ({"files": []}, "files must map"),
+        ({"threat_model": {"norm": "linf"}}, "threat_model must be"),
+        ({"recipe": []}, "recipe must be an object"),
+        ({"name": 7}, "name must be text"),
     ],
 )
 def test_a_config_that_is_not_ours_is_refused_with_a_reason(release, changes, said):
@@ -135,6 +138,13 @@ def test_a_config_that_is_not_ours_is_refused_with_a_reason(release, changes, sa
 def test_a_config_that_is_no_config(release, text):
     (release.folder / CONFIG).write_text(text)
     with pytest.raises(ReleaseError):
+        open_release(release.folder)
+
+
+def test_a_config_too_large_to_be_one_is_not_parsed(release, monkeypatch):
+    (release.folder / CONFIG).write_bytes(b" " * (1 << 20) + b"{}")
+    monkeypatch.setattr(json, "loads", lambda text: pytest.fail("parsed"))
+    with pytest.raises(ReleaseError, match="has more than 1048576 bytes and is not read"):
         open_release(release.folder)
 
 
