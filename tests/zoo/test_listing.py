@@ -13,7 +13,7 @@ from cfamc_zoo.zoo.listing import list_remote
 from cfamc_zoo.zoo.results import OWN_PROTOCOL
 from cfamc_zoo.zoo.weights import CARD, CONFIG, MODEL, RESULTS, open_release, write_files
 from tests.hub import TOKEN, Fault, Hub, serve, status
-from tests.hub.client import environment
+from tests.hub.client import command, environment
 
 OVERVIEW, MODELS = "GET /api/organizations/*", "GET /api/models"
 TAGGED = b"---\nlibrary_name: cfamc-zoo\n---\n"
@@ -129,7 +129,6 @@ INVALID = status(401, X_Error_Message="Invalid credentials in Authorization head
         (MODELS, lambda proceed: text(b"<html>"), "does not speak as a Hub does"),
         (MODELS, lambda proceed: text(b'["x"]'), "does not speak as a Hub does"),
         (MODELS, lambda proceed: text(b'[{"siblings": 1}]'), "does not speak as a Hub does"),
-        ("* /zoo/tiny/*", status(429, Retry_After=3), "too many requests"),
     ],
 )
 def test_what_goes_wrong_is_one_line(hub, address, where, effect, said):
@@ -138,6 +137,13 @@ def test_what_goes_wrong_is_one_line(hub, address, where, effect, said):
         list_remote("zoo")
     assert said in str(error.value)
     assert "\n" not in str(error.value)
+
+
+def test_one_repository_that_cannot_be_asked_is_not_passed_over(hub, address, tmp_path):
+    hub.faults = [Fault("HEAD /zoo/tiny/*", status(403))]
+    done = command(address, tmp_path, "list", "--remote", "zoo", code=1)
+    assert "the Hub answers 403 for zoo/tiny" in done.stderr
+    assert done.stdout == ""
 
 
 def text(body):
