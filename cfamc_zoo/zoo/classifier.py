@@ -8,9 +8,10 @@ from safetensors import SafetensorError
 from safetensors.torch import load, save
 from torch import Tensor, nn
 
-from cfamc_zoo.errors import ReleaseError, UsageError
+from cfamc_zoo.errors import ReleaseError, ZooError
 from cfamc_zoo.zoo.encoder import Encoder
 from cfamc_zoo.zoo.multicrop import CropPlan, MultiCrop
+from cfamc_zoo.zoo.plain_json import parse_json
 from cfamc_zoo.zoo.spec import FEATURES
 
 
@@ -65,11 +66,13 @@ def attach_probe(encoder: Encoder, content: bytes, where: str) -> Classifier:
     try:
         tensors = load(content)
         length = int.from_bytes(content[:8], "little")
-        metadata = json.loads(content[8 : 8 + length])["__metadata__"]
+        metadata = parse_json(content[8 : 8 + length], where)["__metadata__"]
         feature, data = metadata["feature"], metadata["data"]
-        classes = tuple(json.loads(metadata["classes"]))
-        plan = CropPlan(**json.loads(metadata["crops"])) if "crops" in metadata else None
-    except (SafetensorError, ValueError, KeyError, TypeError, RuntimeError, UsageError) as error:
+        classes = tuple(parse_json(metadata["classes"], "classes"))
+        if not all(isinstance(name, str) for name in classes):
+            raise ValueError("classes are not names")
+        plan = CropPlan(**parse_json(metadata["crops"], "crops")) if "crops" in metadata else None
+    except (SafetensorError, ValueError, KeyError, TypeError, RuntimeError, ZooError) as error:
         raise ReleaseError(
             f"{where} is not a probe: {error}; train one with `cfamc-zoo probe`"
         ) from error

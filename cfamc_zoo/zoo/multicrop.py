@@ -35,12 +35,14 @@ class CropPlan:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        if not 1 <= self.count <= 1024:
-            raise UsageError(f"{self.count} crops; it must be 1..1024")
+        if type(self.count) is not int or not 1 <= self.count <= 1024:
+            raise UsageError(f"{self.count!r} crops; it must be 1..1024")
+        if type(self.seed) is not int or not 0 <= self.seed < 2**63:
+            raise UsageError(f"seed of crops is {self.seed!r}; it must be 0..2^63 - 1")
         for name in ("scale", "ratio"):
             low, high = getattr(self, name)
-            if not 0 < low <= high:
-                raise UsageError(f"{name} of crops is {low:g}, {high:g}; 0 < low <= high")
+            if not 0 < low <= high <= 1000:
+                raise UsageError(f"{name} of crops is {low:g}, {high:g}; 0 < low <= high <= 1000")
             object.__setattr__(self, name, (float(low), float(high)))
 
     def to_json(self) -> dict[str, Any]:

@@ -5,7 +5,6 @@ Both export (to check what it wrote) and embedding use it.
 
 from __future__ import annotations
 
-import json
 import os
 from dataclasses import dataclass
 from typing import Any
@@ -13,6 +12,8 @@ from typing import Any
 import numpy as np
 
 from cfamc_zoo.errors import ReleaseError, UsageError
+from cfamc_zoo.zoo.graph_check import check_graph_is_an_encoder
+from cfamc_zoo.zoo.plain_json import parse_json
 from cfamc_zoo.zoo.weights import GRAPH, MODEL, Release
 
 WEIGHTS = "weights"  # the in-memory file that the session reads
@@ -26,7 +27,13 @@ class OnnxEncoder:
     feature: str
 
     def __call__(self, images: np.ndarray) -> np.ndarray:
-        (features,) = self.session.run([self.feature], {"images": images})
+        try:
+            (features,) = self.session.run([self.feature], {"images": images})
+        except Exception as error:  # ONNX Runtime's own exceptions have no public base
+            raise ReleaseError(
+                f"ONNX Runtime cannot run {GRAPH} on {images.dtype} images of {images.shape[1:]}: "
+                f"{_first_line(error)}; export or pull it again"
+            ) from error
         return np.asarray(features)
 
 
@@ -70,7 +77,7 @@ def open_session(
     except Exception as error:  # ONNX Runtime's own exceptions have no public base
         raise ReleaseError(
             f"ONNX Runtime refuses {GRAPH} of {release.config.name!r}: "
-            f"{str(error).splitlines()[0]}; export or pull it again"
+            f"{_first_line(error)}; export or pull it again"
         ) from error
     if providers[device] not in session.get_providers():  # it fell back without a word
         raise UsageError(
@@ -82,14 +89,14 @@ def open_session(
 def _widened(release: Release, feature: str) -> tuple[bytes, bytes]:
     """The graph with float32 external data in one in-memory file, and that file."""
     import onnx
-    from onnx import TensorProto
+    from onnx import TensorProto, helper
 
     try:
         model = onnx.load_model_from_string(release.read(GRAPH))
     except ReleaseError:
         raise
     except Exception as error:  # protobuf's DecodeError, by whichever protobuf is installed
-        raise ReleaseError(f"{GRAPH} of {release.config.name!r} is not ONNX: {error}") from error
+        raise ReleaseError(f"{GRAPH} of {release.config.name!r} is not ONNX: {_first_line(error)}") from error
     graph = model.graph
     outputs = [output.name for output in graph.output]
     if feature not in outputs:
@@ -118,6 +125,11 @@ def _widened(release: Release, feature: str) -> tuple[bytes, bytes]:
                 f"where {MODEL} has it; export or pull it again"
             )
         data = stored.array
+        if initializer.data_type != helper.np_dtype_to_tensor_dtype(data.dtype):
+            raise ReleaseError(
+                f"{GRAPH} of {release.config.name!r} takes {name!r} for another type than "
+                f"{data.dtype}; export or pull it again"
+            )
         if data.dtype == np.float16:
             if casts.get(initializer.name) != name:
                 raise ReleaseError(f"{GRAPH} of {release.config.name!r} does not cast {name!r}")
@@ -132,7 +144,12 @@ def _widened(release: Release, feature: str) -> tuple[bytes, bytes]:
     nodes = [n for n in graph.node if not (n.op_type == "Cast" and n.input[0] in renamed)]
     del graph.node[:]
     graph.node.extend(nodes)
+    check_graph_is_an_encoder(model, release.config, f"{GRAPH} of {release.config.name!r}")
     return model.SerializeToString(), bytes(blob)
+
+
+def _first_line(error: Exception) -> str:
+    return next(iter(str(error).splitlines()), type(error).__name__)
 
 
 @dataclass(frozen=True)
@@ -156,10 +173,10 @@ def read_safetensors(content: bytes, where: str) -> dict[str, StoredTensor]:
     try:
         arrays = safetensors.numpy.load(content)  # checks header, offsets and sizes
         length = int.from_bytes(content[:8], "little")
-        header = json.loads(content[8 : 8 + length])
+        header = parse_json(content[8 : 8 + length], "its header")
         return {
             name: StoredTensor(array, 8 + length + header[name]["data_offsets"][0], [*array.shape])
             for name, array in arrays.items()
         }
-    except (safetensors.SafetensorError, ValueError, KeyError) as error:
+    except (safetensors.SafetensorError, ValueError, KeyError, TypeError, ReleaseError) as error:
         raise ReleaseError(f"{where!r} is not safetensors: {error}; pull it again") from error

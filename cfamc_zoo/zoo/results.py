@@ -6,10 +6,11 @@ difference between back ends has its `feature` and the `limit` that it had to ke
 
 from __future__ import annotations
 
-import json
+import math
 from typing import Any
 
 from cfamc_zoo.errors import ReleaseError
+from cfamc_zoo.zoo.plain_json import parse_json
 from cfamc_zoo.zoo.weights import RESULTS, Release
 
 Rows = list[dict[str, Any]]
@@ -34,10 +35,7 @@ def read_results(release: Release) -> Rows:
     """
     if not release.has(RESULTS):
         return []
-    try:
-        rows = json.loads(release.read(RESULTS))
-    except (ValueError, RecursionError) as error:
-        raise _no_rows(release, f"not JSON: {error}") from error
+    rows = parse_json(release.read(RESULTS), f"{RESULTS} of {release.config.name!r}")
     if not isinstance(rows, list):
         raise _no_rows(release, f"a {type(rows).__name__}")
     for row in rows:
@@ -84,8 +82,11 @@ def _wrong(row: Any) -> str | None:
             right = isinstance(value, str)
         elif key == "versions":
             right = isinstance(value, dict)
-        else:
-            right = isinstance(value, int if key in COUNTS else int | float)
+        elif key in COUNTS:
+            right = type(value) is int and value >= 0
+        else:  # a bool is an int, and no number here
+            highest = 100 if key in (*INTERVAL, "value") and "low" in row else math.inf
+            right = type(value) in (int, float) and 0 <= value <= highest
         if not right:
             return f"a row whose {key} is {value!r}"
     return None

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
 from typing import Any, Literal, TypeVar
 
 from cfamc_zoo.errors import ReleaseError, UnknownNameError, UsageError
 
 FORMAT_VERSION = 1
+SHA256 = re.compile("[0-9a-f]{64}")
 
 Feature = Literal["backbone", "representation", "projection"]
 FEATURES: tuple[Feature, ...] = ("backbone", "representation", "projection")
@@ -59,7 +62,7 @@ class Architecture:
             raise UnknownNameError("stem", self.stem, ("cifar", "imagenet"))
         for name in ("width", "representation", "projection"):
             value = getattr(self, name)
-            if not isinstance(value, int) or not 1 <= value <= 65536:
+            if type(value) is not int or not 1 <= value <= 65536:
                 raise UsageError(f"{name} is {value!r}; it must be a whole number in 1..65536")
 
     @property
@@ -99,11 +102,13 @@ class Preprocess:
             raise UnknownNameError("interpolation", str(self.interpolation), ["bicubic"])
         for name in ("mean", "std"):
             values = tuple(getattr(self, name))
-            if len(values) != 3 or not all(isinstance(v, int | float) for v in values):
+            if len(values) != 3 or not all(type(v) in (int, float) for v in values):
                 raise UsageError(f"{name} is {values!r}; it must be three numbers")
+            if not all(abs(v) <= 1000 for v in values):
+                raise UsageError(f"{name} is {values!r}; it must be within -1000..1000")
             object.__setattr__(self, name, values)
-        if 0 in self.std:
-            raise UsageError(f"std is {self.std!r}; it must not be zero")
+        if not all(v >= 1e-3 for v in self.std):
+            raise UsageError(f"std is {self.std!r}; it must be 0.001 or more")
 
 
 @dataclass(frozen=True)
@@ -112,6 +117,25 @@ class FileRecord:
 
     size: int
     sha256: str
+
+    def __post_init__(self) -> None:
+        if type(self.size) is not int or self.size < 0:
+            raise UsageError(f"size is {self.size!r}; it must be a number of bytes")
+        if not isinstance(self.sha256, str) or not SHA256.fullmatch(self.sha256):
+            raise UsageError(f"sha256 is {self.sha256!r}; it must be 64 hexadecimal digits")
+
+
+# What the rest of a recipe is, training alone knows.
+RECIPE_PARTS = {"name": str, "data": str, "adversary": dict, "views": dict}
+
+
+def _check_parts(values: Any, where: str, parts: Mapping[str, Any]) -> None:
+    """Refuses what is no object, or has one of the parts that are read as another type."""
+    if not isinstance(values, dict):
+        raise UsageError(f"{where} is {values!r}; it must be an object")
+    for name, kind in parts.items():
+        if name in values and (not isinstance(values[name], kind) or values[name] is True):
+            raise UsageError(f"{where}: {name} is {values[name]!r}, which it cannot be")
 
 
 @dataclass(frozen=True)
@@ -128,6 +152,20 @@ class ReleaseConfig:
     licence: str
     files: dict[str, FileRecord] = field(default_factory=dict)
 
+    def __post_init__(self) -> None:
+        for name in ("name", "licence"):
+            value = getattr(self, name)
+            if not isinstance(value, str) or not value.isprintable() or not 1 <= len(value) <= 255:
+                raise UsageError(f"{name} is {value!r}; it must be 1 to 255 printable characters")
+        _check_parts(self.threat_model, "threat_model", {"norm": str, "eps": str})
+        if self.threat_model and set(self.threat_model) != {"norm", "eps"}:
+            raise UsageError(
+                f"threat_model has {sorted(self.threat_model)}; it must have norm and eps, or "
+                "nothing"
+            )
+        _check_parts(self.recipe, "recipe", RECIPE_PARTS)
+        _check_parts(self.provenance, "provenance", {"seconds": (int, float), "imported": dict})
+
     def to_json(self) -> dict[str, Any]:
         return asdict(self)
 
@@ -143,7 +181,7 @@ class ReleaseConfig:
                 f"{where} is not a cfamc-zoo release: it has no format_version; "
                 "give a folder or repository that `cfamc-zoo export` wrote"
             )
-        if values["format_version"] != FORMAT_VERSION:
+        if type(values["format_version"]) is not int or values["format_version"] != FORMAT_VERSION:
             raise ReleaseError(
                 f"{where} has format_version {values['format_version']!r}; this version reads "
                 f"{FORMAT_VERSION}; upgrade cfamc-zoo"
@@ -168,7 +206,7 @@ class ReleaseConfig:
         if not isinstance(files, dict) or not all(isinstance(f, dict) for f in files.values()):
             raise ReleaseError(f"{where}: files must map names to {{size, sha256}}")
         values["files"] = {
-            name: from_mapping(FileRecord, record, f"{where}: files: {name}")
+            name: from_mapping(FileRecord, record, f"{where}: files: {name!r}")
             for name, record in files.items()
         }
         return from_mapping(cls, values, where)

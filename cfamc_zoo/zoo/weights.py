@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import stat
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -12,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from cfamc_zoo.atomic import atomic_file
 from cfamc_zoo.errors import ReleaseError, UsageError
+from cfamc_zoo.zoo.plain_json import parse_json
 from cfamc_zoo.zoo.spec import FileRecord, ReleaseConfig
 
 if TYPE_CHECKING:
@@ -29,6 +31,8 @@ RESULTS = "results.json"
 CARD = "README.md"
 # The card is prose that points at the other files; everything else is pinned.
 PINNED = (MODEL, PROJECTOR, GRAPH, PROBE, RESULTS)
+# Bytes of those that a parser builds objects from; ours are a hundred times smaller.
+LIMITS = {GRAPH: 4 << 20, RESULTS: 4 << 20}
 CONFIG_LIMIT = 1 << 20  # bytes; ours are a few thousand
 
 
@@ -108,15 +112,21 @@ def open_release(folder: Path, *, config_sha256: str | None = None) -> Release:
             f"{str(folder / CONFIG)!r} has sha256 {digest[:12]}..., expected "
             f"{config_sha256[:12]}...; delete it and pull again"
         )
-    try:
-        values = json.loads(content)
-    except (ValueError, RecursionError) as error:
-        raise ReleaseError(f"{str(folder / CONFIG)!r} is not JSON: {error}; pull again") from error
-    config = ReleaseConfig.from_json(values, str(folder / CONFIG))
-    for name in config.files:
+    if len(content) > CONFIG_LIMIT:
+        raise ReleaseError(
+            f"{str(folder / CONFIG)!r} has over {CONFIG_LIMIT} bytes; no release's has: pull again"
+        )
+    where = repr(str(folder / CONFIG))
+    config = ReleaseConfig.from_json(parse_json(content, where), where)
+    for name, record in config.files.items():
         if name not in PINNED:
             raise ReleaseError(
                 f"{str(folder / CONFIG)!r} lists {name!r}; a release holds only {', '.join(PINNED)}"
+            )
+        if record.size > LIMITS.get(name, record.size):
+            raise ReleaseError(
+                f"{str(folder / CONFIG)!r} lists {name} with {record.size} bytes; at most "
+                f"{LIMITS[name]} are read"
             )
     if MODEL not in config.files:
         raise ReleaseError(f"{str(folder / CONFIG)!r} does not list {MODEL}; it is not a release")
@@ -246,7 +256,7 @@ def _load_strictly(encoder: Encoder, tensors: dict[str, Tensor], where: str) -> 
 
 
 def _read_limited(path: Path, limit: int) -> bytes:
-    """Reads at most limit + 1 bytes of a regular file.
+    """Reads at most limit + 1 bytes of a regular file, and takes no more memory than it has.
 
     A symbolic link is followed only inside a Hub cache, from `snapshots/` into its `blobs/`; any
     other link is refused, so that a release cannot name files outside itself.
@@ -256,14 +266,22 @@ def _read_limited(path: Path, limit: int) -> bytes:
             f"{str(path)!r} is a link out of the release; replace it by the file itself"
         )
     try:
-        with open(path, "rb") as file:
-            return file.read(limit + 1)
+        with open(path, "rb", opener=_without_waiting) as file:
+            status = os.fstat(file.fileno())
+            if not stat.S_ISREG(status.st_mode):
+                raise ReleaseError(f"{str(path)!r} is not a plain file; delete it and pull again")
+            return file.read(min(limit, status.st_size) + 1)
     except FileNotFoundError as error:
         raise ReleaseError(
             f"{str(path.parent)!r} has no {path.name}; it is not a release or not whole: pull again"
         ) from error
     except OSError as error:
         raise ReleaseError(f"{str(path)!r} cannot be read: {error.strerror}") from error
+
+
+def _without_waiting(path: str, flags: int) -> int:
+    """Opens without waiting for the other end, should it be a pipe."""
+    return os.open(path, flags | getattr(os, "O_NONBLOCK", 0))
 
 
 def _is_cache_link(path: Path) -> bool:

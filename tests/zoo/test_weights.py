@@ -118,7 +118,7 @@ def test_a_pickle_under_a_safe_name_is_not_unpickled(release, tmp_path, monkeypa
         ({"architecture": {"width": -1}}, "width is -1"),
         ({"architecture": []}, "must be an object"),
         ({"preprocess": {"size": "32"}}, "size is '32'"),
-        ({"files": {"../escape": {"size": 1, "sha256": "0"}}}, "a release holds only"),
+        ({"files": {"../escape": {"size": 1, "sha256": "0" * 64}}}, "a release holds only"),
         ({"files": {}}, "does not list model.safetensors"),
         ({"files": []}, "files must map"),
         ({"threat_model": {"norm": "linf"}}, "threat_model must be"),
