@@ -72,8 +72,10 @@ def export_release(
         rows = parity_rows(release, images, data=data)
         results = (json.dumps(rows, indent=2) + "\n").encode()
         release = write_files(release.folder, release.config, {RESULTS: results})
-        (release.folder / CARD).write_text(render_release(release))
-        moved = shutil.move(release.folder, temporary / "b")
+        card = render_release(release)
+        with storage_errors(folder):
+            (release.folder / CARD).write_text(card)
+            moved = shutil.move(release.folder, temporary / "b")
         open_release(Path(moved)).verify()
         measure_parity(open_release(Path(moved)), images[:8])
         with storage_errors(folder):

@@ -8,7 +8,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load, save
 from torch import Tensor, nn
 
-from cfamc_zoo.errors import ReleaseError, ZooError
+from cfamc_zoo.errors import ReleaseError, ZooError, first_line
 from cfamc_zoo.zoo.encoder import Encoder
 from cfamc_zoo.zoo.multicrop import CropPlan, MultiCrop
 from cfamc_zoo.zoo.plain_json import parse_json
@@ -74,7 +74,7 @@ def attach_probe(encoder: Encoder, content: bytes, where: str) -> Classifier:
         plan = CropPlan(**parse_json(metadata["crops"], "crops")) if "crops" in metadata else None
     except (SafetensorError, ValueError, KeyError, TypeError, RuntimeError, ZooError) as error:
         raise ReleaseError(
-            f"{where} is not a probe: {error}; train one with `cfamc-zoo probe`"
+            f"{where} is not a probe: {first_line(error)}; train one with `cfamc-zoo probe`"
         ) from error
     if feature not in FEATURES or set(tensors) != {"weight", "bias"}:
         raise ReleaseError(f"{where} reads {feature!r} with {sorted(tensors)}; it is not a probe")

@@ -9,14 +9,37 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from cfamc_zoo.errors import ReleaseError
+from cfamc_zoo.errors import ReleaseError, first_line
 from cfamc_zoo.zoo.spec import ReleaseConfig
 
 # What torch's exporters make of a ResNet, its normalization and its projector block.
 OPERATORS = frozenset(
-    "Add BatchNormalization Cast CastLike Constant Conv Div Expand Flatten Gemm GlobalAveragePool "
-    "Identity MatMul MaxPool Mul ReduceMean Relu Reshape Shape Sqrt Squeeze Sub Transpose "
-    "Unsqueeze".split()
+    [
+        "Add",
+        "BatchNormalization",
+        "Cast",
+        "CastLike",
+        "Constant",
+        "Conv",
+        "Div",
+        "Expand",
+        "Flatten",
+        "Gemm",
+        "GlobalAveragePool",
+        "Identity",
+        "MatMul",
+        "MaxPool",
+        "Mul",
+        "ReduceMean",
+        "Relu",
+        "Reshape",
+        "Shape",
+        "Sqrt",
+        "Squeeze",
+        "Sub",
+        "Transpose",
+        "Unsqueeze",
+    ]
 )
 # Integers say how large things are: only these may make them, and from small constants.
 MAKES_INTEGERS = frozenset({"Constant", "Expand", "Identity", "Reshape", "Shape", "Squeeze"})
@@ -115,5 +138,6 @@ def _rank(value: Any) -> int:
 
 
 def _refused(where: str, error: Exception) -> ReleaseError:
-    said = next(iter(str(error).splitlines()), type(error).__name__)
-    return ReleaseError(f"{where} is not a valid graph: {said}; export or pull it again")
+    return ReleaseError(
+        f"{where} is not a valid graph: {first_line(error)}; export or pull it again"
+    )

@@ -8,7 +8,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from cfamc_zoo.errors import HubError, ReleaseError, StorageError, UsageError, ZooError
+from cfamc_zoo.errors import HubError, ReleaseError, StorageError, UsageError, ZooError, first_line
 
 DISK = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EACCES, errno.EPERM, errno.EROFS)
 BY_STATUS = {
@@ -110,20 +110,16 @@ def _translate(error: BaseException, repo: str, revision: str | None) -> ZooErro
     if isinstance(error, errors.FileMetadataError | json.JSONDecodeError | KeyError):
         return HubError(f"what answers for {repo} does not speak as a Hub does; check HF_ENDPOINT")
     if isinstance(error, transport_error):
-        return HubError(f"the connection for {repo} broke: {_reason(error)}; try again")
+        return HubError(f"the connection for {repo} broke: {first_line(error)}; try again")
     if isinstance(error, OSError):  # HfHubHTTPError and others above are OSErrors too
         if error.errno in DISK or isinstance(error, FileExistsError | NotADirectoryError):
             return StorageError(
                 f"the Hub's cache cannot be written: {error.strerror}: {error.filename or ''}; "
                 "free some space, or set HF_HOME to a folder that you can write to"
             )
-        return HubError(f"{repo} could not be fetched: {_reason(error)}; try again")
+        return HubError(f"{repo} could not be fetched: {first_line(error)}; try again")
     if isinstance(error, RuntimeError) and error.__cause__ is not None:  # an upload's thread
         return _translate(error.__cause__, repo, revision)
     if isinstance(error, ValueError | RuntimeError) or type(error).__name__.startswith("Xet"):
-        return HubError(f"the Hub's client gives up on {repo}: {_reason(error)}; try again")
+        return HubError(f"the Hub's client gives up on {repo}: {first_line(error)}; try again")
     return None
-
-
-def _reason(error: BaseException) -> str:
-    return next(iter(str(error).strip().splitlines()), type(error).__name__)

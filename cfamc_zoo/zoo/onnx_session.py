@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from cfamc_zoo.errors import ReleaseError, UsageError
+from cfamc_zoo.errors import ReleaseError, UsageError, first_line
 from cfamc_zoo.zoo.graph_check import check_graph_is_an_encoder
 from cfamc_zoo.zoo.plain_json import parse_json
 from cfamc_zoo.zoo.weights import GRAPH, MODEL, Release
@@ -32,7 +32,7 @@ class OnnxEncoder:
         except Exception as error:  # ONNX Runtime's own exceptions have no public base
             raise ReleaseError(
                 f"ONNX Runtime cannot run {GRAPH} on {images.dtype} images of {images.shape[1:]}: "
-                f"{_first_line(error)}; export or pull it again"
+                f"{first_line(error)}; export or pull it again"
             ) from error
         return np.asarray(features)
 
@@ -77,7 +77,7 @@ def open_session(
     except Exception as error:  # ONNX Runtime's own exceptions have no public base
         raise ReleaseError(
             f"ONNX Runtime refuses {GRAPH} of {release.config.name!r}: "
-            f"{_first_line(error)}; export or pull it again"
+            f"{first_line(error)}; export or pull it again"
         ) from error
     if providers[device] not in session.get_providers():  # it fell back without a word
         raise UsageError(
@@ -96,7 +96,9 @@ def _widened(release: Release, feature: str) -> tuple[bytes, bytes]:
     except ReleaseError:
         raise
     except Exception as error:  # protobuf's DecodeError, by whichever protobuf is installed
-        raise ReleaseError(f"{GRAPH} of {release.config.name!r} is not ONNX: {_first_line(error)}") from error
+        raise ReleaseError(
+            f"{GRAPH} of {release.config.name!r} is not ONNX: {first_line(error)}"
+        ) from error
     graph = model.graph
     outputs = [output.name for output in graph.output]
     if feature not in outputs:
@@ -148,10 +150,6 @@ def _widened(release: Release, feature: str) -> tuple[bytes, bytes]:
     return model.SerializeToString(), bytes(blob)
 
 
-def _first_line(error: Exception) -> str:
-    return next(iter(str(error).splitlines()), type(error).__name__)
-
-
 @dataclass(frozen=True)
 class StoredTensor:
     """One tensor of a safetensors file: its values, and where in the file they begin."""
@@ -179,4 +177,6 @@ def read_safetensors(content: bytes, where: str) -> dict[str, StoredTensor]:
             for name, array in arrays.items()
         }
     except (safetensors.SafetensorError, ValueError, KeyError, TypeError, ReleaseError) as error:
-        raise ReleaseError(f"{where!r} is not safetensors: {error}; pull it again") from error
+        raise ReleaseError(
+            f"{where!r} is not safetensors: {first_line(error)}; pull it again"
+        ) from error

@@ -31,7 +31,7 @@ def parse_json(content: bytes | str, where: str) -> Any:
         )
         _walk(value, 0)
     except (ValueError, RecursionError) as error:
-        raise ReleaseError(f"{where} is not JSON as a release has it: {error}; pull again") from error
+        raise ReleaseError(f"{where} is not JSON as it should be: {error}; pull again") from error
     return value
 
 

@@ -11,8 +11,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from cfamc_zoo.atomic import atomic_file
-from cfamc_zoo.errors import ReleaseError, UsageError
+from cfamc_zoo.atomic import atomic_file, storage_errors
+from cfamc_zoo.errors import ReleaseError, UsageError, first_line
 from cfamc_zoo.zoo.plain_json import parse_json
 from cfamc_zoo.zoo.spec import FileRecord, ReleaseConfig
 
@@ -190,7 +190,8 @@ def save_release(
     """
     from safetensors.torch import save
 
-    folder.mkdir(parents=True, exist_ok=True)
+    with storage_errors(folder):
+        folder.mkdir(parents=True, exist_ok=True)
     state = {k: _stored(v) for k, v in encoder.state_dict().items()}
     projector = {k: v for k, v in state.items() if k.startswith("projector.")}
     contents = {MODEL: save({k: v for k, v in state.items() if k not in projector})}
@@ -229,7 +230,8 @@ def _tensors(release: Release, name: str) -> dict[str, Tensor]:
         return load(release.read(name))
     except (SafetensorError, ValueError, KeyError, RuntimeError) as error:
         raise ReleaseError(
-            f"{str(release.folder / name)!r} is not safetensors: {error}; nothing else is read"
+            f"{str(release.folder / name)!r} is not safetensors: {first_line(error)}; "
+            "nothing else is read"
         ) from error
 
 

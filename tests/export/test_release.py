@@ -57,6 +57,17 @@ def test_onnx_runtime_alone_reads_the_folder_as_it_is(release, sample):
         onnxruntime.InferenceSession(release.folder / GRAPH, providers=["CPUExecutionProvider"])
 
 
+def test_the_graph_is_valid_and_the_size_of_everything_in_it_is_known(release):
+    onnx.checker.check_model(release.folder / GRAPH, full_check=True)
+    graph = onnx.load(release.folder / GRAPH, load_external_data=False)
+    del graph.graph.value_info[:]
+    inferred = onnx.shape_inference.infer_shapes(graph, strict_mode=True, data_prop=True).graph
+    known = {v.name for v in (*inferred.value_info, *inferred.output)}
+    assert {name for node in graph.graph.node for name in node.output} <= known
+    sizes = {v.name: v.type.tensor_type.shape.dim[1].dim_value for v in inferred.output}
+    assert sizes == {"backbone": 32, "representation": 32}
+
+
 def test_trained_batchnorm_and_any_batch_size_survive(release, sample):
     """The trap: an optimized graph over the same names is right only for fresh statistics."""
     parity = measure_parity(release, sample.images[:64])

@@ -20,7 +20,19 @@ def damage_bytes(content: bytes, draw: random.Random) -> bytes:
     reach = draw.choice((16, 200, 4000, len(content))) or 1
     at = min(draw.randrange(reach), len(content))
     length = draw.choice((1, 2, 8, 100, 4096))
-    action = draw.choice(("flip", "flip", "flip", "cut", "insert", "delete", "repeat", "zero", "pickle"))  # fmt: skip
+    action = draw.choice(
+        (
+            "flip",
+            "flip",
+            "flip",
+            "cut",
+            "insert",
+            "delete",
+            "repeat",
+            "zero",
+            "pickle",
+        )
+    )
     if action == "flip":
         for _ in range(draw.choice((1, 1, 4, 50))):
             if changed:

@@ -107,13 +107,27 @@ def _attribute(model: ModelProto, draw: random.Random) -> None:
 def _node(model: ModelProto, draw: random.Random) -> None:
     nodes = model.graph.node
     node, other = draw.choice(nodes), draw.choice(nodes)
-    action = draw.choice(("op", "op", "domain", "input", "output", "drop", "twice", "cycle", "more"))  # fmt: skip
+    action = draw.choice(
+        (
+            "op",
+            "op",
+            "domain",
+            "input",
+            "output",
+            "drop",
+            "twice",
+            "cycle",
+            "more",
+        )
+    )
     if action == "op":
         node.op_type = draw.choice(OPERATORS)
     elif action == "domain":
         node.domain = draw.choice(("com.microsoft", "ai.onnx.ml", "x", "\x00"))
     elif action == "input" and node.input:
-        node.input[draw.randrange(len(node.input))] = draw.choice((*other.output, "", "images", "?"))
+        node.input[draw.randrange(len(node.input))] = draw.choice(
+            (*other.output, "", "images", "?")
+        )
     elif action == "output":
         node.output[0] = draw.choice((other.output[0], "", "images"))
     elif action == "drop":
@@ -162,7 +176,19 @@ def _bomb(model: ModelProto, draw: random.Random) -> None:
 
 def _model(model: ModelProto, draw: random.Random) -> None:
     graph = model.graph
-    action = draw.choice(("opset", "ir", "in", "out", "shape", "kind", "sparse", "function", "info"))  # fmt: skip
+    action = draw.choice(
+        (
+            "opset",
+            "ir",
+            "in",
+            "out",
+            "shape",
+            "kind",
+            "sparse",
+            "function",
+            "info",
+        )
+    )
     if action == "opset":
         model.opset_import[0].version = draw.choice(INTEGERS)
     elif action == "ir":

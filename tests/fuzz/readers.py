@@ -67,7 +67,7 @@ def concerned(changed: set[str]) -> list[str]:
 
 
 def read(name: str, folder: Path) -> str:
-    """"ok", or the kind of the refusal; its message must be one line."""
+    """ "ok", or the kind of the refusal; its message must be one line."""
     try:
         READERS[name][0](folder)
     except ZooError as error:

@@ -59,7 +59,8 @@ def main() -> None:
         outcome = run(mutant, folder, outside)
         faulthandler.cancel_dump_traceback_later()
         shutil.rmtree(folder)
-        print(json.dumps({"number": number, **outcome}), flush=True)
+        sys.stdout.write(json.dumps({"number": number, **outcome}) + "\n")
+        sys.stdout.flush()
     shutil.rmtree(scratch)
 
 
