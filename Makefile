@@ -18,6 +18,7 @@ demo: .venv/ready
 bench: .venv/ready
 	$(BIN)/python benchmarks/startup.py
 	$(BIN)/python benchmarks/embedding.py
+	$(BIN)/python benchmarks/loading.py
 	$(BIN)/python benchmarks/training.py
 
 .venv/ready: pyproject.toml

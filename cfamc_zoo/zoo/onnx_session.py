@@ -6,7 +6,9 @@ Both export (to check what it wrote) and embedding use it.
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -16,7 +18,8 @@ from cfamc_zoo.zoo.graph_check import check_graph_is_an_encoder
 from cfamc_zoo.zoo.plain_json import parse_json
 from cfamc_zoo.zoo.weights import GRAPH, MODEL, Release
 
-WEIGHTS = "weights"  # the in-memory file that the session reads
+WEIGHTS = "weights"  # where the graph says that they are; they come from memory
+PIECE = 1 << 16  # values
 
 
 @dataclass(frozen=True)
@@ -25,6 +28,7 @@ class OnnxEncoder:
 
     session: Any
     feature: str
+    weights: Mapping[str, np.ndarray]  # kept: the session reads them where they lie
 
     def __call__(self, images: np.ndarray) -> np.ndarray:
         try:
@@ -44,7 +48,7 @@ def open_session(
 
     The weights are stored float16 and cast in the graph; handed over like that, the casts keep
     ONNX Runtime from folding BatchNorm (a third slower). So they are widened once, here, and
-    the casts are taken out. All bytes come from memory, after their digests were checked.
+    the casts are taken out. All weights come from memory, after their digests were checked.
 
     Args:
         release: must have a graph.
@@ -67,12 +71,13 @@ def open_session(
         raise UsageError(
             f"device {device!r} is not in this ONNX Runtime; use cpu, or see `cfamc-zoo doctor`"
         )
-    graph, blob = _widened(release, feature)
+    graph, weights = _widened(release, feature)
     options = ort.SessionOptions()
     options.intra_op_num_threads = threads or len(os.sched_getaffinity(0))
     options.log_severity_level = 3
-    options.add_external_initializers_from_files_in_memory([WEIGHTS], [blob], [len(blob)])
     try:
+        values = [ort.OrtValue.ortvalue_from_numpy(array) for array in weights.values()]
+        options.add_external_initializers(list(weights), values)
         session = ort.InferenceSession(graph, options, providers=[providers[device]])
     except Exception as error:  # ONNX Runtime's own exceptions have no public base
         raise ReleaseError(
@@ -83,11 +88,11 @@ def open_session(
         raise UsageError(
             f"device {device!r} does not work with this ONNX Runtime; see `cfamc-zoo doctor`"
         )
-    return OnnxEncoder(session, feature)
+    return OnnxEncoder(session, feature, weights)
 
 
-def _widened(release: Release, feature: str) -> tuple[bytes, bytes]:
-    """The graph with float32 external data in one in-memory file, and that file."""
+def _widened(release: Release, feature: str) -> tuple[bytes, dict[str, np.ndarray]]:
+    """The graph with float32 external data, and that data by the initializers' names."""
     import onnx
     from onnx import TensorProto, helper
 
@@ -108,7 +113,7 @@ def _widened(release: Release, feature: str) -> tuple[bytes, bytes]:
         )
     tensors = read_safetensors(release.read(MODEL), str(release.folder / MODEL))
     casts = {n.input[0]: n.output[0] for n in graph.node if n.op_type == "Cast"}
-    blob = bytearray()
+    weights: dict[str, np.ndarray] = {}
     renamed = set()
     for initializer in graph.initializer:
         if initializer.data_location != TensorProto.EXTERNAL:
@@ -136,18 +141,33 @@ def _widened(release: Release, feature: str) -> tuple[bytes, bytes]:
             if casts.get(initializer.name) != name:
                 raise ReleaseError(f"{GRAPH} of {release.config.name!r} does not cast {name!r}")
             renamed.add(initializer.name)
-            data = data.astype(np.float32)
+            data = _float32(data)
             initializer.name, initializer.data_type = name, TensorProto.FLOAT
-        blob += bytes(-len(blob) % 64)
         del initializer.external_data[:]
-        for key, value in (("location", WEIGHTS), ("offset", len(blob)), ("length", data.nbytes)):
-            initializer.external_data.add(key=key, value=str(value))
-        blob += data.tobytes()
+        initializer.external_data.add(key="location", value=WEIGHTS)
+        weights[name] = data
     nodes = [n for n in graph.node if not (n.op_type == "Cast" and n.input[0] in renamed)]
     del graph.node[:]
     graph.node.extend(nodes)
     check_graph_is_an_encoder(model, release.config, f"{GRAPH} of {release.config.name!r}")
-    return model.SerializeToString(), bytes(blob)
+    return model.SerializeToString(), weights
+
+
+def _float32(halves: np.ndarray) -> np.ndarray:
+    """float16 to float32 by table, in pieces that fit a core's cache: thrice as fast as astype."""
+    table = _table()
+    wide = np.empty(halves.shape, np.float32)
+    source, target = halves.view(np.uint16).ravel(), wide.ravel()
+    for start in range(0, len(source), PIECE):
+        piece = slice(start, start + PIECE)
+        np.take(table, source[piece], out=target[piece], mode="clip")
+    return wide
+
+
+@cache
+def _table() -> np.ndarray:
+    """Every float16 by its bits, as float32."""
+    return np.arange(1 << 16, dtype=np.uint16).view(np.float16).astype(np.float32)
 
 
 @dataclass(frozen=True)

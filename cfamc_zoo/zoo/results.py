@@ -20,6 +20,7 @@ COUNTS = ("steps", "restarts", "n", "seed")
 COMMON = (*WORDS, *COUNTS, "value", "versions")
 INTERVAL = ("low", "high")
 DIFFERENCE = ("feature", "limit")
+MOST_ROWS = 1000  # a card of more would take minutes to write; ours have a dozen
 
 # The rows behind the head that is released; others are there to compare with.
 OWN_PROTOCOL = "linear head chosen for robustness; PGD, random start"
@@ -38,6 +39,10 @@ def read_results(release: Release) -> Rows:
     rows = parse_json(release.read(RESULTS), f"{RESULTS} of {release.config.name!r}")
     if not isinstance(rows, list):
         raise _no_rows(release, f"a {type(rows).__name__}")
+    if len(rows) > MOST_ROWS:
+        raise ReleaseError(
+            f"{RESULTS} of {release.config.name!r} has {len(rows)} rows; at most {MOST_ROWS} are read"
+        )
     for row in rows:
         wrong = _wrong(row)
         if wrong is not None:

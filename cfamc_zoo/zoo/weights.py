@@ -32,7 +32,7 @@ CARD = "README.md"
 # The card is prose that points at the other files; everything else is pinned.
 PINNED = (MODEL, PROJECTOR, GRAPH, PROBE, RESULTS)
 # Bytes of those that a parser builds objects from; ours are a hundred times smaller.
-LIMITS = {GRAPH: 4 << 20, RESULTS: 4 << 20}
+LIMITS = {GRAPH: 4 << 20, RESULTS: 1 << 20}
 CONFIG_LIMIT = 1 << 20  # bytes; ours are a few thousand
 
 
@@ -139,12 +139,11 @@ def load_encoder(release: Release) -> Encoder:
     Raises:
         ReleaseError: a file's digest, or a tensor's name or shape, is not as recorded.
     """
-    import torch
-
     from cfamc_zoo.zoo.encoder import Encoder, build_projector, normalization
+    from cfamc_zoo.zoo.skeleton import skeleton
 
     architecture = release.config.architecture
-    with torch.device("meta"):  # no time spent on initial values that are replaced at once
+    with skeleton():
         projector = build_projector(architecture) if release.has(PROJECTOR) else None
         encoder = Encoder(architecture, projector=projector)
     tensors = _tensors(release, MODEL)
@@ -152,7 +151,7 @@ def load_encoder(release: Release) -> Encoder:
         tensors |= _tensors(release, PROJECTOR)
     _load_strictly(encoder, tensors, str(release.folder))
     encoder.preprocess = release.config.preprocess
-    encoder.normalize = normalization(encoder.preprocess)  # off meta: config.json has its values
+    encoder.normalize = normalization(encoder.preprocess)  # config.json has its values
     encoder.config = release.config
     return encoder.eval().requires_grad_(False)
 

@@ -2,7 +2,8 @@
 
     python -m tests.fuzz.worker RELEASE SCRATCH SEED FIRST COUNT
 
-Prints a line of JSON for each case. A case that hangs ends the process, by a watchdog in C.
+Prints a line of JSON for each case. A case that hangs or toils ends the process, from
+outside the interpreter.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import json
 import os
 import resource
 import shutil
+import signal
 import sys
 import traceback
 import warnings
@@ -23,7 +25,8 @@ import torch
 from tests.fuzz.mutations import CONFIG, Mutant, make_mutant
 from tests.fuzz.readers import READERS, concerned, read
 
-TOO_LONG = 60  # seconds
+TOO_LONG = 300  # seconds, of waiting
+TOO_MUCH = 20  # seconds of a processor
 TOO_LARGE = 512 << 20  # bytes that one case may take
 ROOT = Path(__file__).parents[2]
 READABLE = (str(ROOT), sys.prefix, sys.base_prefix, "/proc/", "/sys/", "/usr/", "/dev/null")
@@ -50,12 +53,15 @@ def main() -> None:
     limit = _memory("VmSize") + (3 << 30)
     resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
     sys.addaudithook(note_opened)
+    faulthandler.register(signal.SIGXCPU, chain=True)  # says where, then ends as usual
     os.chdir(outside)
     for number in range(first, first + count):
         mutant = make_mutant(files, seed, number)
         folder.mkdir()
         mutant.write(folder, outside)
         faulthandler.dump_traceback_later(TOO_LONG, exit=True)
+        used = int(sum(resource.getrusage(resource.RUSAGE_SELF)[:2]))
+        resource.setrlimit(resource.RLIMIT_CPU, (used + TOO_MUCH, resource.RLIM_INFINITY))
         outcome = run(mutant, folder, outside)
         faulthandler.cancel_dump_traceback_later()
         shutil.rmtree(folder)

@@ -88,6 +88,7 @@ def test_a_file_too_large_to_be_parsed_is_not_opened(release, name):
         (r'["\ud800"]', "surrogates not allowed"),
         ("{}", "holds no rows"),
         ('[{"metric": "x"}]', "in row 0 protocol is not text"),
+        ("[" + "{}, " * 1000 + "{}]", "has 1001 rows"),
     ],
 )
 def test_results_that_are_none(release, text, said):
