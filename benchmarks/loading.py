@@ -19,6 +19,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import onnxruntime
 import torch
 from safetensors.torch import load_file
@@ -44,6 +45,9 @@ def torch_calls(name: str) -> Calls:
         encoder.load_state_dict(load_file(release.folder / MODEL))
         return encoder.eval()
 
+    x = torch.rand(4, 3, 32, 32)
+    with torch.no_grad():
+        torch.testing.assert_close(cfamc_zoo.load(name)(x), plain()(x))
     return lambda: cfamc_zoo.load(name), plain
 
 
@@ -58,6 +62,10 @@ def onnx_calls(name: str, single: Path) -> Calls:
         options.intra_op_num_threads = threads
         return onnxruntime.InferenceSession(single, options, providers=["CPUExecutionProvider"])
 
+    x = np.random.default_rng(0).random((4, 3, 32, 32), dtype=np.float32)
+    np.testing.assert_allclose(
+        ours()(x), plain().run(["backbone"], {"images": x})[0], rtol=1e-4, atol=1e-5
+    )
     return ours, plain
 
 

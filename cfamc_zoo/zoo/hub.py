@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import json
 import threading
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -22,13 +23,15 @@ BY_STATUS = {
 class _Quiet:
     """While any thread is inside, the client logs errors alone: else each retry prints a line.
 
-    The client has one verbosity for all threads; the first in notes it, the last out restores it.
+    Nor does it warn of a disk that will be full: when it is, that is an error of ours. Verbosity
+    and warnings are the process's; the first in notes them, the last out restores them.
     """
 
     def __init__(self) -> None:
         self.lock = threading.Lock()
         self.inside = 0
         self.verbosity = 0
+        self.warnings = warnings.catch_warnings()
 
     def __enter__(self) -> None:
         from huggingface_hub.utils import logging
@@ -37,6 +40,9 @@ class _Quiet:
             if self.inside == 0:
                 self.verbosity = logging.get_verbosity()
                 logging.set_verbosity_error()
+                self.warnings = warnings.catch_warnings()
+                self.warnings.__enter__()
+                warnings.filterwarnings("ignore", "Not enough free disk space")
             self.inside += 1
 
     def __exit__(self, *_: object) -> None:
@@ -46,6 +52,7 @@ class _Quiet:
             self.inside -= 1
             if self.inside == 0:
                 logging.set_verbosity(self.verbosity)
+                self.warnings.__exit__()
 
 
 QUIET = _Quiet()
