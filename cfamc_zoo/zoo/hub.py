@@ -52,7 +52,7 @@ class _Quiet:
             self.inside -= 1
             if self.inside == 0:
                 logging.set_verbosity(self.verbosity)
-                self.warnings.__exit__()
+                self.warnings.__exit__(None, None, None)
 
 
 QUIET = _Quiet()

@@ -40,9 +40,7 @@ def read_results(release: Release) -> Rows:
     if not isinstance(rows, list):
         raise _no_rows(release, f"a {type(rows).__name__}")
     if len(rows) > MOST_ROWS:
-        raise ReleaseError(
-            f"{RESULTS} of {release.config.name!r} has {len(rows)} rows; at most {MOST_ROWS} are read"
-        )
+        raise _no_rows(release, f"{len(rows)} of them, and at most {MOST_ROWS} are read")
     for row in rows:
         wrong = _wrong(row)
         if wrong is not None:
