@@ -56,22 +56,21 @@ class Square:
     ) -> Tensor:
         """As `Attack.run`."""
         standing = Standing(target, images, labels)
-        channels, side = images.shape[1], images.shape[-1]
-        proposal = _Linf(images, threat) if threat.norm == "linf" else _L2(images, threat)
+        x, channels, side = images, images.shape[1], images.shape[-1]
+        proposal = _Linf(threat.eps) if threat.norm == "linf" else _L2(threat.eps)
         draws = draw(seeds, 0, lambda r: r.random((self.queries, 5 + channels)))
         # Drawn for the whole run; float32 on the device.
         draws = draws.to(images)
-        point = proposal.start(seeds)
+        point = proposal.start(x, seeds)
         with torch.no_grad():
             worst = margin(target.search_logits(point), labels)
         keep = standing.strike(point, worst >= 0)
-        point, worst = point[keep], worst[keep]
+        x, point, worst = x[keep], point[keep], worst[keep]
         for query in range(self.queries):
             if not len(standing):
                 break
             rows = standing.rows
-            size = square_size(query, side)
-            tried = proposal.propose(rows, point, draws[rows, query], size)
+            tried = proposal.propose(x, point, draws[rows, query], square_size(query, side))
             with torch.no_grad():
                 found = margin(target.search_logits(tried), labels[rows])
             suspect = found >= 0
@@ -80,7 +79,7 @@ class Square:
             worst = torch.where(better, found, worst)
             if bool(suspect.any()):
                 keep = standing.strike(tried, suspect)
-                point, worst = point[keep], worst[keep]
+                x, point, worst = x[keep], point[keep], worst[keep]
         standing.rest(point)
         return standing.adversarial
 
@@ -94,35 +93,33 @@ def square_size(query: int, side: int) -> int:
 class _Linf:
     """Stripes first, then squares whose channels are all at plus or at minus eps."""
 
-    def __init__(self, images: Tensor, threat: Threat):
-        self.images, self.threat = images, threat
+    def __init__(self, eps: float):
+        self.eps = eps
 
-    def start(self, seeds: Sequence[int]) -> Tensor:
-        x = self.images
+    def start(self, x: Tensor, seeds: Sequence[int]) -> Tensor:
         shape = (x.shape[1], 1, x.shape[-1])
         stripes = draw(seeds, 1, lambda r: r.choice((-1.0, 1.0), shape)).to(x)
-        return (x + self.threat.eps * stripes).clamp(0, 1)
+        return (x + self.eps * stripes).clamp(0, 1)
 
-    def propose(self, rows: Tensor, point: Tensor, draws: Tensor, size: int) -> Tensor:
-        inside = _window(point, draws[:, 0], draws[:, 1], size)
-        signs = _signs(draws[:, 5:])[:, :, None, None]
-        changed = (self.images[rows] + self.threat.eps * signs).clamp(0, 1)
-        return torch.where(inside, changed, point)
+    def propose(self, x: Tensor, point: Tensor, draws: Tensor, size: int) -> Tensor:
+        here = _window(x, draws[:, 0], draws[:, 1], size)
+        signs = _signs(draws[:, 5:])[:, :, None]
+        square = x.flatten(2).gather(2, here).add_(signs, alpha=self.eps).clamp_(0, 1)
+        return point.flatten(2).scatter(2, here, square).view(x.shape)
 
 
 class _L2:
     """Tiles first; then one window's perturbation moves to another place, in a new pattern."""
 
-    def __init__(self, images: Tensor, threat: Threat):
-        self.images, self.threat = images, threat
+    def __init__(self, eps: float):
+        self.eps = eps
 
     def _inside(self, x: Tensor, delta: Tensor) -> Tensor:
-        """On the surface of the ball, then clipped to the image."""
-        length = delta.flatten(1).norm(dim=1).clamp_min(1e-12).view(-1, 1, 1, 1)
-        return (x + self.threat.eps * delta / length).clamp(0, 1)
+        """On the surface of the ball, then clipped to the image; (n, C, S * S) delta."""
+        scale = self.eps / _norm(delta).clamp_min(1e-12)
+        return torch.addcmul(x.flatten(2), delta, scale).clamp_(0, 1).view(x.shape)
 
-    def start(self, seeds: Sequence[int]) -> Tensor:
-        x = self.images
+    def start(self, x: Tensor, seeds: Sequence[int]) -> Tensor:
         side = x.shape[-1]
         tile = max(side // TILES, 1)
         count = side // tile
@@ -142,40 +139,53 @@ class _L2:
         delta = torch.zeros_like(x)
         end = first + count * tile
         delta[:, :, first:end, first:end] = tiles
-        return self._inside(x, delta)
+        return self._inside(x, delta.flatten(2))
 
-    def propose(self, rows: Tensor, point: Tensor, draws: Tensor, size: int) -> Tensor:
-        x = self.images[rows]
+    def propose(self, x: Tensor, point: Tensor, draws: Tensor, size: int) -> Tensor:
         side = x.shape[-1]
         size = min(max(size, 3) | 1, side)  # odd, as the pattern has a middle
-        delta = point - x
-        here = _window(point, draws[:, 0], draws[:, 1], size)
-        there = _window(point, draws[:, 2], draws[:, 3], size)
-        # The norm that both windows hold, and what the image has left of eps.
-        held = (delta.square() * (here | there)).sum((2, 3), keepdim=True)
-        left = self.threat.eps**2 - delta.square().sum((1, 2, 3), keepdim=True)
-        budget = (left.clamp_min(0) / x.shape[1] + held).sqrt()
+        delta = (point - x).flatten(2)
+        here = _window(x, draws[:, 0], draws[:, 1], size)
+        there = _window(x, draws[:, 2], draws[:, 3], size)
+        # What the image has left of eps, and the norm that both windows hold: with the first one
+        # emptied, the second does not count again what they share.
+        left = (self.eps**2 - _norm(delta).square()).clamp_min(0)
+        own = delta.gather(2, here)
+        held = own.square().sum(2, keepdim=True)
+        delta.scatter_(2, here, 0)
+        held += delta.gather(2, there).square().sum(2, keepdim=True)
+        delta.scatter_(2, there, 0)
 
-        turned = (draws[:, 4] > 0.5).view(-1, 1, 1, 1)
-        bump = pattern(size).to(x)
-        bump = torch.where(turned, bump.T, bump) * _signs(draws[:, 5:])[:, :, None, None]
-        own = delta * here
-        own = own / (own.square().sum((2, 3), keepdim=True).sqrt() + 1e-12)
-        fresh = own.masked_scatter(here.expand_as(own), own[here.expand_as(own)] + bump.flatten())
-        fresh = fresh / (fresh.square().sum((2, 3), keepdim=True).sqrt() + 1e-12) * budget
-        delta = torch.where(here, fresh, delta.masked_fill(there, 0))
+        bump = _bumps(size, x.device)[(draws[:, 4] > 0.5).long(), None]
+        fresh = _unit(_unit(own) + bump * _signs(draws[:, 5:])[:, :, None])
+        delta.scatter_(2, here, fresh * (left / x.shape[1] + held).sqrt())
         return self._inside(x, delta)
+
+
+def _norm(delta: Tensor) -> Tensor:
+    """(n, 1, 1) of (n, C, P)."""
+    return torch.linalg.vector_norm(delta, dim=(1, 2), keepdim=True)
+
+
+def _unit(windows: Tensor) -> Tensor:
+    """(n, C, P), each channel at unit norm; zero where it is zero."""
+    return windows / (torch.linalg.vector_norm(windows, dim=2, keepdim=True) + 1e-12)
 
 
 def _window(like: Tensor, top: Tensor, left: Tensor, size: int) -> Tensor:
-    """(n, 1, S, S) bool: a square of that side; (n,) places in [0, 1)."""
-    side = like.shape[-1]
+    """A square of that side in each image; (n,) places in [0, 1).
+
+    Returns:
+        (n, C, size * size) int64: its pixels, counted along the rows of each channel. So a query
+        costs what its square has pixels, not what the image has.
+    """
+    channels, side = like.shape[1], like.shape[-1]
     places = side - size + 1
-    y = (top * places).floor().clamp_max(places - 1).view(-1, 1, 1, 1)
-    x = (left * places).floor().clamp_max(places - 1).view(-1, 1, 1, 1)
-    at = torch.arange(side, device=like.device)
-    rows, columns = at.view(1, 1, -1, 1), at.view(1, 1, 1, -1)
-    return (rows >= y) & (rows < y + size) & (columns >= x) & (columns < x + size)
+    first = (torch.stack((top, left)) * places).long().clamp_max(places - 1)
+    start = first[0] * side + first[1]
+    at = torch.arange(size, device=like.device)
+    inside = (at[:, None] * side + at).flatten()
+    return (start[:, None] + inside)[:, None].expand(-1, channels, -1)
 
 
 def _signs(draws: Tensor) -> Tensor:
@@ -183,6 +193,11 @@ def _signs(draws: Tensor) -> Tensor:
 
 
 @lru_cache(maxsize=64)
+def _bumps(size: int, device: torch.device) -> Tensor:
+    """(2, size * size): the pattern as it is and turned, on the device."""
+    return torch.stack((pattern(size), pattern(size).T)).flatten(1).to(device)
+
+
 def pattern(size: int) -> Tensor:
     """(size, size) of unit norm: a bump in the upper half, its negative in the lower one."""
     bump = torch.zeros(size, size)
