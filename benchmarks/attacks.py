@@ -2,15 +2,21 @@
 
     python benchmarks/attacks.py pgd --peers PEERS [--images 200]
     python benchmarks/attacks.py autoattack --peers PEERS [--images 128] [--state FILE]
+    python benchmarks/attacks.py peers --peers PEERS [--images 64]
 
 `pgd` runs PGD-20 at 8/255 with a random start and the step 2.5 eps / 20 against torchattacks and
 foolbox. `autoattack` runs each member of the standard ensemble alone, then the ensemble, against
 the public implementation. What has been measured is kept in the state file after every attack
 of either side; the same command goes on.
+`peers` hands the classifier as it is to each package: RobustBench's `benchmark()` (on our images
+in place of its download), foolbox and torchattacks; and prints what each measured beside ours.
 
-The peers are no dependency of this package. They live in a folder of their own:
+The peers are no dependency of this package. They live in a folder of their own. The wheel of
+torchattacks holds another top-level `robustbench`, so RobustBench itself has a second one:
 
-    pip install --target PEERS --no-deps torchattacks foolbox eagerpy GitPython
+    pip install --target PEERS --no-deps torchattacks foolbox eagerpy GitPython gitdb smmap
+    pip install --target PEERS/real-robustbench --no-deps robustbench timm==1.0.9 gdown \\
+        beautifulsoup4 soupsieve geotorch torchdiffeq scipy pandas "setuptools<81"
     git clone https://github.com/fra31/auto-attack PEERS/auto-attack    # at a392200
 
 Every verdict is the model's own in float32 on the images that came back.
@@ -23,6 +29,7 @@ import json
 import sys
 import time
 from collections.abc import Callable
+from contextlib import redirect_stdout
 from pathlib import Path
 from typing import Any
 
@@ -42,6 +49,7 @@ from cfamc_zoo.zoo.registry import default_model
 from cfamc_zoo.zoo.threat import parse_epsilon
 
 STEPS = 20
+REAL = "real-robustbench"  # a folder of PEERS
 MEMBERS = {
     "apgd-ce": Apgd("ce"),
     "apgd-t": ApgdTargeted(),
@@ -91,16 +99,13 @@ def standing(model: nn.Module, attack: Callable, x: Tensor, y: Tensor, batch: in
     return verdicts
 
 
-def compare_pgd(arguments: argparse.Namespace, model: nn.Module, x: Tensor, y: Tensor) -> dict:
+def pgd_of(arguments: argparse.Namespace, model: nn.Module) -> dict[str, Run]:
+    """The same PGD from three packages."""
     eps = parse_epsilon(arguments.eps)
     step = 2.5 * eps / STEPS
 
     def ours(x: Tensor, y: Tensor) -> Verdicts:
-        rows = evaluate(
-            model, x, y, classes=10, attack=Pgd(steps=STEPS), epsilons=[arguments.eps],
-            batch_size=arguments.batch,
-        )  # fmt: skip
-        return [bool(c) for c in rows[1].correct]
+        return our_verdicts(arguments, model, Pgd(steps=STEPS), x, y)
 
     def torchattacks(x: Tensor, y: Tensor) -> Verdicts:
         import torchattacks as peer
@@ -117,7 +122,21 @@ def compare_pgd(arguments: argparse.Namespace, model: nn.Module, x: Tensor, y: T
             model, lambda a, b: attack(wrapped, a, b, epsilons=eps)[1], x, y, arguments.batch
         )
 
-    tools = {"cfamc-zoo": ours, "torchattacks": torchattacks, "foolbox": foolbox}
+    return {"cfamc-zoo": ours, "torchattacks": torchattacks, "foolbox": foolbox}
+
+
+def our_verdicts(
+    arguments: argparse.Namespace, model: nn.Module, attack: Any, x: Tensor, y: Tensor
+) -> Verdicts:
+    rows = evaluate(
+        model, x, y, classes=arguments.classes, attack=attack, epsilons=[arguments.eps],
+        norm=arguments.norm, batch_size=arguments.batch,
+    )  # fmt: skip
+    return [bool(c) for c in rows[-1].correct]
+
+
+def compare_pgd(arguments: argparse.Namespace, model: nn.Module, x: Tensor, y: Tensor) -> dict:
+    tools = pgd_of(arguments, model)
     seconds: dict[str, list[float]] = {tool: [] for tool in tools}
     robust = {}
     for run in tools.values():  # imports and first-call costs are not counted
@@ -158,13 +177,6 @@ def compare_autoattack(
         adversarial = official.run_standard_evaluation(x, y, bs=arguments.batch)
         return standing(model, lambda a, b: a, adversarial, y, arguments.batch)
 
-    def ours(attack: Any) -> Verdicts:
-        rows = evaluate(
-            model, x, y, classes=arguments.classes, attack=attack, epsilons=[arguments.eps],
-            norm=arguments.norm, batch_size=arguments.batch,
-        )  # fmt: skip
-        return [bool(c) for c in rows[-1].correct]
-
     key = {k: str(v) for k, v in vars(arguments).items() if k not in ("state", "output", "peers")}
     bench = Bench(arguments.state, key)
     print(f"  {'':12} {'robust %':>17} {'seconds':>19} {'':7} same verdict")
@@ -175,7 +187,7 @@ def compare_autoattack(
         members = list(MEMBERS) if name == "autoattack" else [name]
         a = bench.measure(f"official {name}", lambda m=members: theirs(m))  # type: ignore[misc]
         attack = AUTOATTACK if name == "autoattack" else MEMBERS[name]
-        b = bench.measure(f"ours {name}", lambda k=attack: ours(k))  # type: ignore[misc]
+        b = bench.measure(f"ours {name}", lambda k=attack: our_verdicts(arguments, model, k, x, y))  # type: ignore[misc]
         n = len(y)
         same = sum(p == q for p, q in zip(a["verdicts"], b["verdicts"], strict=True)) / n
         rows[name] = {
@@ -195,11 +207,79 @@ def compare_autoattack(
     return rows
 
 
+def compare_peers(arguments: argparse.Namespace, model: nn.Module, x: Tensor, y: Tensor) -> dict:
+    """Clean and robust accuracy as each package measures them on the unchanged classifier."""
+
+    def own_clean() -> float:
+        with torch.no_grad():
+            return (model(x).argmax(1) == y).float().mean().item()
+
+    def robustbench() -> tuple[float, float]:
+        # Before PEERS, which holds torchattacks' package of the same name.
+        sys.path.insert(sys.path.index(str(arguments.peers)), str(arguments.peers / REAL))
+        sys.path.append(str(arguments.peers / "auto-attack"))
+        import robustbench.data as loading
+        from robustbench.eval import benchmark
+
+        data = loading.BenchmarkDataset(arguments.data.removesuffix("-sample"))
+        loading._clean_dataset_loaders[data] = lambda n, folder, transform: (x[:n], y[:n])
+        return benchmark(
+            model,
+            n_examples=len(x),
+            dataset=data.value,
+            threat_model=OFFICIAL_NORMS[arguments.norm],
+            eps=parse_epsilon(arguments.eps, arguments.norm),
+            batch_size=arguments.batch,
+            device=x.device,
+        )
+
+    def foolbox() -> tuple[float, float]:
+        import foolbox as peer
+
+        eps = parse_epsilon(arguments.eps)
+        wrapped = peer.PyTorchModel(model, bounds=(0, 1), device=x.device)
+        attack = peer.attacks.LinfPGD(abs_stepsize=2.5 * eps / STEPS, steps=STEPS)
+        _, _, fell = attack(wrapped, x, y, epsilons=eps)
+        return peer.utils.accuracy(wrapped, x, y), 1 - fell.float().mean().item()
+
+    def part(verdicts: Verdicts) -> float:
+        return sum(verdicts) / len(verdicts)
+
+    pgd = pgd_of(arguments, model)
+    tools: dict[str, Callable[[], tuple[float, float]]] = {
+        f"cfamc-zoo PGD-{STEPS}": lambda: (own_clean(), part(pgd["cfamc-zoo"](x, y))),
+        f"foolbox LinfPGD-{STEPS}": foolbox,
+        f"torchattacks PGD-{STEPS}": lambda: (own_clean(), part(pgd["torchattacks"](x, y))),
+        "cfamc-zoo AutoAttack": lambda: (
+            own_clean(),
+            part(our_verdicts(arguments, model, AUTOATTACK, x, y)),
+        ),
+        "RobustBench benchmark()": robustbench,
+    }
+    rows = {}
+    print(f"  {'':24} {'clean %':>8} {'robust %':>9} {'images':>7} {'seconds':>8}")
+    for name, run in tools.items():
+        torch.manual_seed(0)
+        start = time.perf_counter()
+        with redirect_stdout(sys.stderr):
+            clean, robust = run()
+        seconds = time.perf_counter() - start
+        rows[name] = {"clean": 100 * clean, "robust": 100 * robust, "seconds": seconds}
+        print(
+            f"  {name:24} {100 * clean:8.2f} {100 * robust:9.2f} {len(y):7} {seconds:8.1f}",
+            flush=True,
+        )
+    return rows
+
+
+COMPARISONS = {"pgd": compare_pgd, "autoattack": compare_autoattack, "peers": compare_peers}
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("what", choices=("pgd", "autoattack"))
+    parser.add_argument("what", choices=tuple(COMPARISONS))
     parser.add_argument("--peers", type=Path, required=True)
     parser.add_argument("--images", type=int, default=200)
     parser.add_argument("--first", type=int, default=0, help="skip so many images")
@@ -231,8 +311,7 @@ def main() -> None:
         f"{name}, {len(y)} images, {arguments.norm} {arguments.eps}, {arguments.device}, "
         f"{torch.get_num_threads()} threads"
     )
-    compare = compare_pgd if arguments.what == "pgd" else compare_autoattack
-    rows = compare(arguments, model, x, y)
+    rows = COMPARISONS[arguments.what](arguments, model, x, y)
     if arguments.output:
         result = {
             "what": arguments.what,
