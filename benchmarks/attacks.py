@@ -14,9 +14,9 @@ in place of its download), foolbox and torchattacks; and prints what each measur
 The peers are no dependency of this package. They live in a folder of their own. The wheel of
 torchattacks holds another top-level `robustbench`, so RobustBench itself has a second one:
 
-    pip install --target PEERS --no-deps torchattacks foolbox eagerpy GitPython gitdb smmap
+    pip install --target PEERS --no-deps torchattacks foolbox eagerpy GitPython gitdb smmap scipy
     pip install --target PEERS/real-robustbench --no-deps robustbench timm==1.0.9 gdown \\
-        beautifulsoup4 soupsieve geotorch torchdiffeq scipy pandas "setuptools<81"
+        beautifulsoup4 soupsieve geotorch torchdiffeq pandas "setuptools<81"
     git clone https://github.com/fra31/auto-attack PEERS/auto-attack    # at a392200
 
 Every verdict is the model's own in float32 on the images that came back.

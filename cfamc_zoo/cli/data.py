@@ -13,6 +13,8 @@ if TYPE_CHECKING:
     import torch
 
     from cfamc_zoo.zoo.classifier import Classifier
+    from cfamc_zoo.zoo.encoder import Encoder
+    from cfamc_zoo.zoo.multicrop import MultiCrop
 
 
 def data_of(release: Release, name: str | None) -> LabelledImages:
@@ -78,19 +80,62 @@ def with_classes_of(classifier: Classifier, dataset: LabelledImages) -> Labelled
     return LabelledImages(dataset.images, numbers[dataset.labels], classifier.classes, dataset.name)
 
 
-def classifier_of(release: Release, probe: Path | None) -> Classifier:
-    """The release with its own head, or with the one in the file `probe`."""
+def reader_of(release: Release, crops: int | None, seed: int) -> Encoder | MultiCrop:
+    """The encoder, or the mean of its features over so many crops of the kind it was trained on.
+
+    Raises:
+        UsageError: the release does not say which these are.
+    """
+    encoder = load_encoder(release)
+    return encoder if crops is None else _cropped(encoder, release, crops, seed)
+
+
+def _cropped(encoder: Encoder, release: Release, crops: int, seed: int) -> MultiCrop:
+    from cfamc_zoo.zoo.multicrop import CropPlan, MultiCrop
+
+    views = release.config.recipe.get("views")
+    if views is None:
+        raise UsageError(
+            f"release {release.config.name!r} does not say which crops it was trained on; "
+            "leave --crops away"
+        )
+    return MultiCrop(encoder, CropPlan(crops, tuple(views["scale"]), tuple(views["ratio"]), seed))
+
+
+def classifier_of(
+    release: Release, probe: Path | None, crops: int | None = None, seed: int = 0
+) -> Classifier:
+    """The release with its own head, or with the one in the file `probe`.
+
+    Args:
+        crops: the head reads the mean over so many, drawn from `seed`.
+
+    Raises:
+        UsageError: no such file, or crops for a head that has its own.
+    """
     from cfamc_zoo.zoo.classifier import attach_probe
+    from cfamc_zoo.zoo.multicrop import MultiCrop
 
     if probe is None:
-        return load_probe(release)
-    if not probe.is_file():
+        classifier = load_probe(release)
+    elif probe.is_file():
+        classifier = attach_probe(load_encoder(release), probe.read_bytes(), str(probe))
+    else:
         raise UsageError(f"probe {str(probe)!r} is not a file; make one with `cfamc-zoo probe`")
-    return attach_probe(load_encoder(release), probe.read_bytes(), str(probe))
+    if crops is None:
+        return classifier
+    if isinstance(classifier.encoder, MultiCrop):
+        count = classifier.encoder.plan.count
+        raise UsageError(
+            f"--crops {crops}: the head was fitted to the mean over {count} crops of its own; "
+            "leave --crops away"
+        )
+    classifier.encoder = _cropped(classifier.encoder, release, crops, seed)
+    return classifier
 
 
 def neighbours_of(
-    release: Release, dataset: LabelledImages, feature: str, device: torch.device
+    reader: Encoder | MultiCrop, dataset: LabelledImages, feature: str, device: torch.device
 ) -> tuple[Classifier, LabelledImages]:
     """A nearest-neighbour classifier of the even rows, and the odd rows for it to classify."""
     import torch
@@ -101,12 +146,12 @@ def neighbours_of(
 
     if len(dataset) < 2:
         raise DataError("--head knn needs at least 2 images: one votes, one is attacked")
-    encoder = load_encoder(release).to(device)
-    vectors = extract(encoder, dataset.images[::2], feature, device=device)
+    reader = reader.to(device)
+    vectors = extract(reader, dataset.images[::2], feature, device=device)
     labels = torch.from_numpy(dataset.labels[::2]).to(device)
     head = NeighbourHead(vectors, labels, len(dataset.classes)).to(device)
     classifier = Classifier(
-        encoder, head, feature=feature, classes=dataset.classes, data=dataset.name
+        reader, head, feature=feature, classes=dataset.classes, data=dataset.name
     )
     rest = LabelledImages(dataset.images[1::2], dataset.labels[1::2], dataset.classes, dataset.name)
     return classifier, rest

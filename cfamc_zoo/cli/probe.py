@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from cfamc_zoo.datasets import LabelledImages
     from cfamc_zoo.zoo.encoder import Encoder
-    from cfamc_zoo.zoo.multicrop import CropPlan, MultiCrop
+    from cfamc_zoo.zoo.multicrop import MultiCrop
     from cfamc_zoo.zoo.weights import Release
 
 HEADS = ("linear", "published")
@@ -64,9 +64,10 @@ def probe(
     if out is not None and not out.parent.is_dir():
         raise UsageError(f"folder {str(out.parent)!r} does not exist; create it first")
 
+    from cfamc_zoo.cli.data import reader_of
     from cfamc_zoo.datasets import load_dataset
     from cfamc_zoo.zoo.registry import default_model, resolve
-    from cfamc_zoo.zoo.weights import PROBE, load_encoder, load_probe
+    from cfamc_zoo.zoo.weights import PROBE, load_probe
 
     release = resolve(model or default_model())
     name = data or str(release.config.recipe.get("data", "cifar10"))
@@ -84,9 +85,8 @@ def probe(
     from cfamc_zoo.zoo.multicrop import MultiCrop
 
     where = find_device(device)
-    plan = _crop_plan(release, crops, seed)
-    encoder = load_encoder(release).to(where)
-    reader = MultiCrop(encoder, plan) if plan else encoder
+    reader = reader_of(release, crops, seed).to(where)
+    plan = reader.plan if isinstance(reader, MultiCrop) else None
     with output.progress(f"{features} of {name}", len(train) + len(test)) as bar:
         x, held = (
             extract(reader, part.images, features, device=where, advance=bar.advance)
@@ -198,18 +198,3 @@ def _robust(
         return robust.value
 
     return measure
-
-
-def _crop_plan(release: Release, crops: int | None, seed: int) -> CropPlan | None:
-    """So many crops of the kind that the model was trained on."""
-    from cfamc_zoo.zoo.multicrop import CropPlan
-
-    if crops is None:
-        return None
-    views = release.config.recipe.get("views")
-    if views is None:
-        raise UsageError(
-            f"release {release.config.name!r} does not say which crops it was trained on; "
-            "leave --crops away"
-        )
-    return CropPlan(crops, tuple(views["scale"]), tuple(views["ratio"]), seed)

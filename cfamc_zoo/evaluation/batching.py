@@ -44,3 +44,16 @@ def in_batches(
                 torch.cuda.empty_cache()
         else:
             del pending[0]
+
+
+def gathered(
+    n: int, size: int, work: Callable[[Tensor], Tensor], say: Callable[[str], None]
+) -> Tensor:
+    """What `work` returns for all parts of n rows, one after the other, as `in_batches`.
+
+    Args:
+        work: (k,) rows to (k, ...).
+    """
+    found: list[Tensor] = []
+    in_batches(torch.arange(n), size, lambda rows: found.append(work(rows)), say)
+    return torch.cat(found)

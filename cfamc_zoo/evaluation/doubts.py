@@ -17,8 +17,9 @@ from torch.nn import functional as F
 
 from cfamc_zoo.evaluation.attacks.ensemble import Ensemble
 from cfamc_zoo.evaluation.attacks.pgd import Pgd
+from cfamc_zoo.evaluation.batching import gathered
 from cfamc_zoo.evaluation.robustness import Accuracy, evaluate
-from cfamc_zoo.evaluation.target import attacked
+from cfamc_zoo.evaluation.target import Target, attacked
 from cfamc_zoo.zoo.threat import parse_epsilon
 
 LOOKED_AT = 32  # images, at most, that the checks run on
@@ -51,6 +52,7 @@ def examine(
     eps: str,
     norm: str = "linf",
     seed: int = 0,
+    batch_size: int = 64,
 ) -> list[Doubt]:
     """Looks for reasons in the model, on its first few images that are classified correctly.
 
@@ -59,6 +61,7 @@ def examine(
         images: (N, 3, S, S) float32 in [0, 1].
         labels: (N,) int64.
         eps: the radius that is evaluated.
+        batch_size: images at a time, halved when memory runs out.
 
     Raises:
         DataError, ModelError: as `evaluate`.
@@ -75,7 +78,7 @@ def examine(
                     "mode; its answers may depend on the batch or on chance",
                 )
             )
-        first, second = target.logits(x), target.logits(x)
+        first, second = (_logits(target, x, batch_size) for _ in range(2))
         scale = first.abs().max()
         if (first - second).abs().max() > NOISE * scale:
             doubts.append(
@@ -104,12 +107,7 @@ def examine(
         x, y = x[right], y[right]
         if not len(x):
             return doubts
-        point = x.clone().requires_grad_()
-        loss = F.cross_entropy(model(point).float(), y, reduction="sum")
-        (gradient,) = torch.autograd.grad(loss, point, allow_unused=True)
-        flat = len(x)
-        if gradient is not None:
-            flat = int((gradient.flatten(1).abs().amax(1) == 0).sum())
+        flat = int(_flat(model, x, y, batch_size).sum())
         if flat:
             doubts.append(
                 Doubt(
@@ -118,7 +116,32 @@ def examine(
                     "attacks that follow gradients say little, look at Square's row",
                 )
             )
-    return doubts + _checks(model, x, y, classes=classes, eps=eps, norm=norm, seed=seed)
+    return doubts + _checks(
+        model, x, y, classes=classes, eps=eps, norm=norm, seed=seed, batch_size=batch_size
+    )
+
+
+def _logits(target: Target, x: Tensor, batch_size: int) -> Tensor:
+    return gathered(len(x), batch_size, lambda rows: target.logits(x[rows.to(x.device)]), _nobody)
+
+
+def _flat(model: nn.Module, x: Tensor, y: Tensor, batch_size: int) -> Tensor:
+    """(N,) bool: whether the cross entropy has no gradient at all."""
+
+    def work(rows: Tensor) -> Tensor:
+        at = rows.to(x.device)
+        point = x[at].requires_grad_()
+        loss = F.cross_entropy(model(point).float(), y[at], reduction="sum")
+        (gradient,) = torch.autograd.grad(loss, point, allow_unused=True)
+        if gradient is None:
+            return torch.ones(len(rows), dtype=torch.bool, device=x.device)
+        return gradient.flatten(1).abs().amax(1) == 0
+
+    return gathered(len(x), batch_size, work, _nobody)
+
+
+def _nobody(text: str) -> None:
+    """Whom to tell of smaller batches: it has been said when the attack met them."""
 
 
 def _modes(model: nn.Module) -> list[Doubt]:
@@ -140,13 +163,29 @@ def _modes(model: nn.Module) -> list[Doubt]:
 
 
 def _checks(
-    model: nn.Module, x: Tensor, y: Tensor, *, classes: int, eps: str, norm: str, seed: int
+    model: nn.Module,
+    x: Tensor,
+    y: Tensor,
+    *,
+    classes: int,
+    eps: str,
+    norm: str,
+    seed: int,
+    batch_size: int,
 ) -> list[Doubt]:
     """Runs that should end in a known way."""
 
     def standing(attack: Pgd | Ensemble, radius: str) -> int:
         rows = evaluate(
-            model, x, y, classes=classes, attack=attack, epsilons=[radius], norm=norm, seed=seed
+            model,
+            x,
+            y,
+            classes=classes,
+            attack=attack,
+            epsilons=[radius],
+            norm=norm,
+            seed=seed,
+            batch_size=batch_size,
         )
         return sum(c is True for c in rows[-1].correct)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import torch
@@ -11,12 +11,13 @@ from torch import Tensor, nn
 
 from cfamc_zoo.errors import DataError
 from cfamc_zoo.evaluation.attacks.feature import DISTANCES, FeatureAttack
-from cfamc_zoo.evaluation.batching import in_batches
+from cfamc_zoo.evaluation.batching import gathered, in_batches
 from cfamc_zoo.evaluation.intervals import wilson
+from cfamc_zoo.evaluation.ledger import UNKNOWN, Ledger, Stage
 from cfamc_zoo.evaluation.target import Target, attacked
 from cfamc_zoo.zoo.encoder import Encoder
 from cfamc_zoo.zoo.multicrop import MultiCrop
-from cfamc_zoo.zoo.threat import threat_of
+from cfamc_zoo.zoo.threat import Threat, threat_of
 
 
 class FeatureReader(nn.Module):
@@ -49,9 +50,8 @@ class FeatureRobustness:
             a random other image is nearer to the attacked one than its own clean self.
         overlap_risk: the part of the pairs with d(f(x), f(x'>x)) < d(f(x), f(x>x')): x' pulled
             onto x comes nearer to x than x itself stays when it is pulled onto x'.
-        retrieved: one an image: whether the clean vector nearest to f(x^) is f(x), so whether a
-            search with the attacked image still finds the image (top-1 retrieval).
-        seconds: what it took.
+        nearest: one an image: whose clean vector is nearest to f(x^).
+        seconds: what it took, over all sessions.
 
     Source: Petrov and Kwiatkowska (arXiv 2210.04076), section 3; risks as in their public code.
     """
@@ -61,8 +61,13 @@ class FeatureRobustness:
     pull_quantiles: list[float]
     breakaway_risk: float
     overlap_risk: float
-    retrieved: list[bool]
+    nearest: list[int]
     seconds: float
+
+    @property
+    def retrieved(self) -> list[bool]:
+        """One an image: whether a search with the attacked image still finds the image."""
+        return [found == i for i, found in enumerate(self.nearest)]
 
     @property
     def retrieval(self) -> tuple[float, float, float]:
@@ -70,6 +75,12 @@ class FeatureRobustness:
         n, k = len(self.retrieved), sum(self.retrieved)
         low, high = wilson(k, n)
         return 100 * k / n, 100 * low, 100 * high
+
+
+def partners(n: int, seed: int) -> tuple[Tensor, Tensor]:
+    """The random pairs of n images: (n // 2,) and (n // 2,) int64; with n odd, one has none."""
+    order = torch.randperm(n, generator=torch.Generator().manual_seed(seed))
+    return order[: n // 2], order[n // 2 : 2 * (n // 2)]
 
 
 def evaluate_features(
@@ -81,16 +92,21 @@ def evaluate_features(
     norm: str = "linf",
     seed: int = 0,
     batch_size: int = 64,
+    ledger: Ledger | None = None,
     advance: Callable[[int, str], None] = lambda n, status: None,
     say: Callable[[str], None] = lambda text: None,
-) -> list[FeatureRobustness]:
-    """Pushes and pulls every image at each radius.
+) -> Iterator[FeatureRobustness]:
+    """Pushes and pulls every image at each radius; one result as soon as a radius is done.
 
     Args:
         reader: (N, 3, S, S) in [0, 1] to (N, D), on the images' device.
         images: (N, 3, S, S) float32 in [0, 1]; at least three.
         epsilons: radii in pixels, "8/255" or "0.03".
         norm: "linf" or "l2", of the perturbation.
+        ledger: takes down the stages "push" and "pull" of each radius, and of each the images,
+            so 2 E parts. What it knows is not attacked again. A pushed image stands when its
+            nearest clean vector is its own, a pulled one when it is nearer to its own than to
+            its partner's.
         advance: told how many attacks are done, of 2 N for each radius.
 
     Raises:
@@ -101,77 +117,131 @@ def evaluate_features(
     if n < 3:
         raise DataError(f"{n} images have no pairs to compare; give at least 3")
     threats = [threat_of(norm, eps) for eps in epsilons]
-    measure = DISTANCES[attack.distance]
+    ledger = ledger or Ledger(n)
     reader.eval()
     with torch.no_grad():
         width = reader(images[:1]).shape[1]
-    order = torch.randperm(n, generator=torch.Generator().manual_seed(seed))
-    left, right = order[: n // 2], order[n // 2 : 2 * (n // 2)]
-    partner = torch.full((n,), -1)
-    partner[left], partner[right] = right, left
-    results = []
     nobody = torch.zeros(n, dtype=torch.long, device=images.device)
-    with attacked(reader, images, nobody, width) as target:
-        clean = _vectors(target, images, batch_size, say)
-        between = _distances(attack.distance, clean, clean)
-        pairs = between[torch.triu(torch.ones_like(between), 1) > 0].sort().values
-        for eps, threat in zip(epsilons, threats, strict=True):
-            start = time.perf_counter()
-            pushed, pulled = torch.empty_like(clean), torch.empty_like(clean)
-
-            def work(
-                rows: Tensor,
-                threat: object = threat,
-                pushed: Tensor = pushed,
-                pulled: Tensor = pulled,
-                eps: str = eps,
-            ) -> None:
-                at = rows.to(images.device)
-                seeds = [seed * 2**32 + i for i in rows.tolist()]
-                own = clean[at]
-                x = attack.push(target, images[at], own, threat, seeds)  # type: ignore[arg-type]
-                pushed[at] = target.logits(x)
-                paired = partner[rows] >= 0
-                if paired.any():
-                    mine = rows[paired].to(images.device)
-                    others = clean[partner[rows[paired]].to(images.device)]
-                    chosen = [s for s, p in zip(seeds, paired.tolist(), strict=True) if p]
-                    x = attack.pull(target, images[mine], others, threat, chosen)  # type: ignore[arg-type]
-                    pulled[mine] = target.logits(x)
-                advance(2 * len(rows), eps)
-
-            in_batches(torch.arange(n), batch_size, work, say)
-            moved = measure(pushed, clean)
-            away = _distances(attack.distance, pushed, clean)
-            others = ~torch.eye(n, dtype=torch.bool, device=away.device)
-            nearest = away.argmin(1).cpu()
-            a, b = left.to(images.device), right.to(images.device)
-            kept = measure(clean[a], pulled[a])
-            reached = measure(clean[a], pulled[b])
-            remaining = torch.cat((measure(clean[b], pulled[a]), measure(clean[a], pulled[b])))
-            results.append(
-                FeatureRobustness(
-                    eps=eps,
-                    push_quantiles=_quantiles(pairs, moved),
-                    pull_quantiles=_quantiles(pairs, remaining),
-                    breakaway_risk=(away < moved[:, None])[others].float().mean().item(),
-                    overlap_risk=(reached < kept).float().mean().item(),
-                    retrieved=(nearest == torch.arange(n)).tolist(),
-                    seconds=time.perf_counter() - start,
-                )
+    try:
+        with attacked(reader, images, nobody, width) as target:
+            clean = gathered(
+                n, batch_size, lambda rows: target.logits(images[rows.to(images.device)]), say
             )
-    return results
+            between = _distances(attack.distance, clean, clean)
+            pairs = between[torch.triu(torch.ones_like(between), 1) > 0].sort().values
+            for part, (eps, threat) in enumerate(zip(epsilons, threats, strict=True)):
+                raid = _Raid(target, images, clean, attack, threat, seed, ledger, part, eps)
+
+                def work(rows: Tensor, raid: _Raid = raid) -> None:
+                    raid.batch(rows)
+                    advance(2 * len(rows), raid.eps)
+
+                in_batches(torch.arange(n), batch_size, work, say)
+                yield raid.result(pairs)
+    finally:
+        ledger.flush()
 
 
-def _vectors(target: Target, images: Tensor, batch_size: int, say: Callable[[str], None]) -> Tensor:
-    vectors = torch.empty(len(images), target.classes, device=images.device)
+class _Raid:
+    """Both attacks at one radius, batch by batch."""
 
-    def work(rows: Tensor) -> None:
-        at = rows.to(images.device)
-        vectors[at] = target.logits(images[at])
+    def __init__(
+        self,
+        target: Target,
+        images: Tensor,
+        clean: Tensor,
+        attack: FeatureAttack,
+        threat: Threat,
+        seed: int,
+        ledger: Ledger,
+        part: int,
+        eps: str,
+    ):
+        self.target, self.images, self.clean = target, images, clean
+        self.attack, self.threat, self.seed = attack, threat, seed
+        self.ledger, self.part, self.eps = ledger, part, eps
+        self.push, self.pull = ledger.stage("push", eps), ledger.stage("pull", eps)
+        self.left, self.right = partners(len(images), seed)
+        self.partner = torch.full((len(images),), -1)
+        self.partner[self.left], self.partner[self.right] = self.right, self.left
+        self.pushed, self.pulled = torch.empty_like(clean), torch.empty_like(clean)
+        self.nearest = torch.empty(len(images), dtype=torch.long)
+        self.nearer = 0  # pairs (x, x') with f(x^) nearer to f(x') than to f(x)
 
-    in_batches(torch.arange(len(images)), batch_size, work, say)
-    return vectors
+    def batch(self, rows: Tensor) -> None:
+        """Attacks (k,) images, or reads what a state has of them."""
+        measure, device = DISTANCES[self.attack.distance], self.images.device
+        known = bool((self.pull.verdicts[rows.numpy()] != UNKNOWN).all())
+        at = rows.to(device)
+
+        start = time.perf_counter()
+        own = self.clean[at]
+        x = self._found(0, rows) if known else self._pushed(rows, own)
+        vectors = self.pushed[at] = self.target.logits(x)
+        away, moved = _distances(self.attack.distance, vectors, self.clean), measure(vectors, own)
+        mine = torch.arange(len(rows), device=device)
+        away[mine, at] = torch.inf  # of others alone: a rounded distance must not decide
+        self.nearer += int((away < moved[:, None]).sum())
+        away[mine, at] = moved
+        nearest = self.nearest[rows] = away.argmin(1).cpu()
+        if not known:
+            self._record(self.push, 0, rows, x, nearest == rows, start)
+
+        start = time.perf_counter()
+        stands = torch.ones(len(rows), dtype=torch.bool)
+        pulled = self.images[at] if not known else self._found(1, rows)
+        paired = self.partner[rows] >= 0
+        if paired.any():
+            some = rows[paired]
+            others = self.clean[self.partner[some].to(device)]
+            x = pulled[paired.to(device)]
+            if not known:
+                seeds = self._seeds(some)
+                x = self.attack.pull(self.target, x, others, self.threat, seeds)
+                pulled[paired.to(device)] = x
+            vectors = self.pulled[some.to(device)] = self.target.logits(x)
+            stands[paired] = (
+                measure(vectors, self.clean[some.to(device)]) < measure(vectors, others)
+            ).cpu()
+        if not known:
+            self._record(self.pull, 1, rows, pulled, stands, start)
+
+    def _seeds(self, rows: Tensor) -> list[int]:
+        return [self.seed * 2**32 + i for i in rows.tolist()]
+
+    def _pushed(self, rows: Tensor, own: Tensor) -> Tensor:
+        x = self.images[rows.to(self.images.device)]
+        return self.attack.push(self.target, x, own, self.threat, self._seeds(rows))
+
+    def _found(self, which: int, rows: Tensor) -> Tensor:
+        assert self.ledger.adversarial is not None, "only a state on disk knows what it begins with"
+        kept = self.ledger.adversarial[2 * self.part + which][rows.numpy()]
+        return torch.from_numpy(kept).to(self.images)
+
+    def _record(
+        self, stage: Stage, which: int, rows: Tensor, x: Tensor, stands: Tensor, start: float
+    ) -> None:
+        if self.ledger.adversarial is not None:
+            self.ledger.adversarial[2 * self.part + which][rows.numpy()] = x.cpu().numpy()
+        seconds = time.perf_counter() - start
+        self.ledger.record(stage, rows.numpy(), stands.numpy(), tried=len(rows), seconds=seconds)
+
+    def result(self, pairs: Tensor) -> FeatureRobustness:
+        """All measures, once every image is through; (P,) sorted distances of clean pairs."""
+        measure, clean, n = DISTANCES[self.attack.distance], self.clean, len(self.clean)
+        a, b = self.left.to(clean.device), self.right.to(clean.device)
+        kept = measure(clean[a], self.pulled[a])
+        reached = measure(clean[a], self.pulled[b])
+        remaining = torch.cat((measure(clean[b], self.pulled[a]), reached))
+        return FeatureRobustness(
+            eps=self.eps,
+            push_quantiles=_quantiles(pairs, measure(self.pushed, clean)),
+            pull_quantiles=_quantiles(pairs, remaining),
+            breakaway_risk=self.nearer / (n * (n - 1)),
+            overlap_risk=(reached < kept).float().mean().item(),
+            nearest=self.nearest.tolist(),
+            seconds=self.push.seconds + self.pull.seconds,
+        )
 
 
 def _distances(name: str, a: Tensor, b: Tensor) -> Tensor:

@@ -91,9 +91,7 @@ def pictures_of(
         return model(torch.from_numpy(x).to(device)).argmax(1).tolist()
 
     moved = np.abs(adversarial - images).reshape(len(images), -1).max(1) > 0
-    fell = [i for i, v in enumerate(verdicts) if v is False and moved[i]][:8]
-    stand = [i for i, v in enumerate(verdicts) if v is True][:4]
-    chosen = sorted(fell + stand)
+    chosen = shown_of([None if v is False and not moved[i] else v for i, v in enumerate(verdicts)])
     if not chosen:
         return []
     before, after = predicted(images[chosen]), predicted(adversarial[chosen])
@@ -101,6 +99,13 @@ def pictures_of(
         Picture(images[i], adversarial[i], classes[labels[i]], classes[b], classes[a])
         for i, b, a in zip(chosen, before, after, strict=True)
     ]
+
+
+def shown_of(verdicts: list[bool | None]) -> list[int]:
+    """Up to 8 that fell and 4 that stand, in their order."""
+    fell = [i for i, v in enumerate(verdicts) if v is False][:8]
+    stand = [i for i, v in enumerate(verdicts) if v is True][:4]
+    return sorted(fell + stand)
 
 
 def render(page: Page) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -58,6 +59,22 @@ class Accuracy:
         """95% Wilson interval, percent."""
         low, high = wilson(sum(c is True for c in self.correct), self.n)
         return 100 * low, 100 * high
+
+    def as_json(self) -> dict[str, Any]:
+        """As results record it."""
+        low, high = self.interval
+        return {
+            "metric": self.metric,
+            "attack": self.attack,
+            "eps": self.eps,
+            "n": self.n,
+            "value": self.value,
+            "low": low,
+            "high": high,
+            "attacked": self.tried if self.attack else 0,
+            "seconds": round(self.seconds, 3),
+            "correct": self.correct,
+        }
 
 
 def evaluate(
@@ -119,10 +136,10 @@ def evaluate(
 
 def accuracies(ledger: Ledger, attack: Attack | Ensemble, epsilons: list[str]) -> list[Accuracy]:
     """What a ledger holds, as rows; stages without a single verdict are left out."""
-    rows = [_accuracy("clean accuracy", ledger.stage("", ""))]
+    rows = [accuracy_of("clean accuracy", ledger.stage("", ""))]
     for eps in epsilons:
         members = [
-            _accuracy("robust accuracy", ledger.stages[m.name, eps])
+            accuracy_of("robust accuracy", ledger.stages[m.name, eps])
             for m in members_of(attack)
             if (m.name, eps) in ledger.stages
         ]
@@ -136,7 +153,8 @@ def accuracies(ledger: Ledger, attack: Attack | Ensemble, epsilons: list[str]) -
     return [row for row in rows if row.n]
 
 
-def _accuracy(metric: str, stage: Stage) -> Accuracy:
+def accuracy_of(metric: str, stage: Stage) -> Accuracy:
+    """A stage as a row."""
     correct = [None if v == UNKNOWN else v == STANDS for v in stage.verdicts.tolist()]
     return Accuracy(metric, stage.attack, stage.eps, correct, stage.seconds, stage.tried)
 

@@ -31,19 +31,20 @@ def save(
     path: Path,
     adversarial: np.ndarray,
     *,
-    epsilons: list[str],
-    labels: np.ndarray,
+    parts: dict[str, list[str]],
+    rows: dict[str, np.ndarray],
     stands: list[list[bool | None]],
 ) -> None:
     """Writes the images.
 
-    .npy holds (E, N, 3, S, S) float32 in [0, 1], one part a radius, in the order of `epsilons`.
-    Parquet has the columns eps (text), index, label, stands and image: the same values, a flat
-    list of 3 S S float32.
+    .npy holds (E, N, 3, S, S) float32 in [0, 1] as it is given. Parquet has a row for each part
+    and image: what the part is, index, what the image is, stands and image: the same values, a
+    flat list of 3 S S float32.
 
     Args:
         adversarial: (E, N, 3, S, S) float32; what felled an image, else the last that was tried.
-        labels: (N,) int64.
+        parts: columns of E values: the radius of each part.
+        rows: columns of N values: the label of each image.
         stands: E lists of N verdicts; None where there is none.
 
     Raises:
@@ -57,15 +58,15 @@ def save(
         import pyarrow as pa
         import pyarrow.parquet as pq
 
-        n = len(labels)
-        flat = np.ascontiguousarray(adversarial, np.float32).reshape(len(epsilons) * n, -1)
+        count, n = adversarial.shape[:2]
+        flat = np.ascontiguousarray(adversarial, np.float32).reshape(count * n, -1)
         values = pa.array(flat.ravel())
         shape = "x".join(map(str, adversarial.shape[2:]))
         table = pa.table(
             {
-                "eps": [eps for eps in epsilons for _ in range(n)],
-                "index": np.tile(np.arange(n), len(epsilons)),
-                "label": np.tile(labels, len(epsilons)),
+                **{name: [v for v in column for _ in range(n)] for name, column in parts.items()},
+                "index": np.tile(np.arange(n), count),
+                **{name: np.tile(column, count) for name, column in rows.items()},
                 "stands": pa.array([v for part in stands for v in part], pa.bool_()),
                 "image": pa.FixedSizeListArray.from_arrays(values, flat.shape[1]),
             }

@@ -113,12 +113,23 @@ def attacked(model: nn.Module, images: Tensor, labels: Tensor, classes: int) -> 
     gradients = {p: p.requires_grad for p in model.parameters()}
     model.eval().requires_grad_(False)
     try:
-        yield Target(model, images[:8], classes)
+        yield _target(model, images, classes)
     finally:
         for module, mode in modes.items():
             module.training = mode
         for parameter, wanted in gradients.items():
             parameter.requires_grad_(wanted)
+
+
+def _target(model: nn.Module, images: Tensor, classes: int) -> Target:
+    """Tried on eight images, on fewer where memory runs out."""
+    for n in (8, 4, 2):
+        try:
+            return Target(model, images[:n], classes)
+        except Exception as error:
+            if not is_out_of_memory(error):
+                raise
+    return Target(model, images[:1], classes)
 
 
 def is_out_of_memory(error: BaseException) -> bool:

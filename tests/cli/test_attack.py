@@ -44,7 +44,13 @@ def answer(captured):
         (["--save", "nowhere/x.npy"], "does not exist"),
         (["--attack", "feature", "--features", "head"], "unknown feature 'head'"),
         (["--attack", "feature", "--distance", "l3"], "unknown distance 'l3'"),
-        (["--attack", "feature", "--save", "x.npy"], "not for feature"),
+        (["--attack", "feature", "--save", "x.png"], "must end in .npy or .parquet"),
+        (["--attack", "feature", "--probe", "x.safetensors"], "not for feature"),
+        (["--eps", "8"], "did you mean 8/255?"),
+        (["--eps", "-1/255"], "is negative"),
+        (["--eps", "big"], "is not a number"),
+        (["--report", "r.pdf"], "must end in .html"),
+        (["--crops", "4"], "does not say which crops it was trained on"),
     ],
 )
 def test_wrong_usage_is_one_line(zoo, tiny_release, arguments, said):
@@ -100,6 +106,30 @@ def test_label_free_attacks_are_reported_in_a_table_and_in_json(zoo, tiny_releas
     table = zoo(*command, "--distance", "cosine", "--norm", "l2", "--eps", "0.2,0.5")
     assert "breakaway" in table.out
     assert table.out.count("\n") == 3
+
+
+def test_label_free_attacks_are_saved_kept_and_reported(zoo, tiny_release, tmp_path, sample):
+    command = ["attack", "-m", tiny_release, "--attack", "feature", "--limit", 7, "--steps", 2]
+    command += ["--eps", "2/255,4/255", "--json", "--state", "state"]
+    found = answer(zoo(*command, "--save", "x.parquet", "--report", "r.html"))
+    assert found["completeness"] == "complete"
+    table = pq.read_table(tmp_path / "x.parquet").to_pydict()
+    assert table["attack"] == (["push"] * 7 + ["pull"] * 7) * 2
+    assert table["eps"] == ["2/255"] * 14 + ["4/255"] * 14
+    assert sum(table["stands"][:7]) / 7 * 100 == pytest.approx(
+        found["results"][0]["retrieval_top1"]
+    )
+    pairs = dict(enumerate(table["partner"][:7]))
+    assert sorted(pairs.values())[0] == -1, "seven images have three pairs"
+    assert all(pairs[p] == i for i, p in pairs.items() if p >= 0)
+    clean = sample.images[:7].transpose(0, 3, 1, 2).astype(np.float32) / 255
+    images = np.array(table["image"], np.float32).reshape(4, 7, 3, 32, 32)
+    assert np.abs(images[:2] - clean).max() <= 2 / 255 + 1e-6
+    assert "label-free PGD" in (tmp_path / "r.html").read_text()
+    again = answer(zoo(*command))
+    for before, after in zip(found["results"], again["results"], strict=True):
+        assert before == after, "read from the state, seconds included"
+    assert "its steps is 2, not 3" in zoo(*command, "--steps", 3, code=2).err
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL])
@@ -215,3 +245,31 @@ def test_a_multi_crop_head_is_attacked_through_the_mean_of_its_crops(
     command = ["attack", "-m", tiny_release, "--probe", "p.safetensors", "--limit", 6, "--json"]
     found = answer(zoo(*command, "--steps", 1))
     assert "the mean over 3 crops" in found["notes"][0]
+    assert found["crops"]["count"] == 3
+    assert "leave --crops away" in zoo(*command, "--crops", 2, code=2).err
+
+
+def test_crops_are_those_of_the_recipe_and_of_the_seed(zoo, tiny_release, tmp_path, sample):
+    import dataclasses
+
+    import cfamc_zoo
+    from cfamc_zoo.export.release import export_release
+    from cfamc_zoo.zoo.weights import PROBE
+    from tests.conftest import make_config
+
+    encoder = cfamc_zoo.load(str(tiny_release))
+    views = {"count": 8, "scale": [0.2, 1.0], "ratio": [0.75, 1.33]}
+    config = make_config(encoder, "cropped")
+    config = dataclasses.replace(config, recipe={**config.recipe, "views": views})
+    head = {PROBE: (tiny_release / PROBE).read_bytes()}
+    export_release(encoder, config, tmp_path / "r", images=sample.images[:8], others=head)
+    command = ["attack", "-m", "r", "--crops", 2, "--limit", 12, "--steps", 2, "--json"]
+    first, again = (zoo(*command) for _ in range(2))
+    found = answer(first)
+    assert found["crops"] == {"count": 2, "scale": [0.2, 1.0], "ratio": [0.75, 1.33], "seed": 0}
+    assert "expectation over the crops" in first.err
+    assert [r["correct"] for r in found["results"]] == [
+        r["correct"] for r in answer(again)["results"]
+    ]
+    for more in (["--attack", "feature"], ["--head", "knn"]):
+        assert answer(zoo(*command, *more, "--seed", 5))["crops"]["seed"] == 5

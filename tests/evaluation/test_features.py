@@ -1,5 +1,8 @@
 """Label-free attacks and measures, on encoders whose answers are known in closed form."""
 
+import dataclasses
+
+import numpy as np
 import pytest
 import torch
 from torch import nn
@@ -7,6 +10,7 @@ from torch import nn
 from cfamc_zoo.errors import DataError, UnknownNameError, UsageError
 from cfamc_zoo.evaluation.attacks.feature import FeatureAttack
 from cfamc_zoo.evaluation.features import FeatureReader, evaluate_features
+from cfamc_zoo.evaluation.ledger import FileLedger
 from cfamc_zoo.evaluation.target import attacked
 from cfamc_zoo.zoo.threat import threat_of
 from tests.conftest import make_encoder
@@ -89,10 +93,10 @@ def test_small_balls_are_harmless_and_large_ones_are_not():
 
 def test_other_batches_give_the_same_measures():
     reader, images = FeatureReader(make_encoder(), "representation"), some_images(7, side=32)
-    a, b = (
+    (a,), (b,) = (
         evaluate_features(
             reader, images, attack=FeatureAttack(steps=2), epsilons=["2/255"], batch_size=size
-        )[0]
+        )
         for size in (7, 3)
     )
     assert a.push_quantiles == pytest.approx(b.push_quantiles, abs=0.1)
@@ -104,19 +108,63 @@ def test_an_encoder_that_sees_nothing_cannot_be_moved():
     assert result.breakaway_risk == 0
 
 
+class Interrupted(Average):
+    def __init__(self, call):
+        super().__init__()
+        self.calls, self.call = 0, call
+
+    def forward(self, x):
+        self.calls += 1
+        if self.calls == self.call:
+            raise KeyboardInterrupt
+        return super().forward(x)
+
+    def __deepcopy__(self, memo):
+        raise TypeError("counted, so not to be copied")
+
+
+@pytest.mark.parametrize("call", [20, 60])
+def test_a_stopped_run_goes_on_to_the_very_same_end(tmp_path, call):
+    def measure(reader, name):
+        state = FileLedger(tmp_path / name, key={}, images=line().numpy(), radii=4)
+        options = {"attack": FeatureAttack(steps=3), "epsilons": ["0.05", "0.1"], "batch_size": 2}
+        return [
+            dataclasses.replace(r, seconds=0)
+            for r in evaluate_features(reader, line(), ledger=state, **options)
+        ], state
+
+    expected, whole = measure(Interrupted(-1), "whole")
+    with pytest.raises(KeyboardInterrupt):
+        measure(Interrupted(call), "parts")
+    second = Interrupted(-1)
+    found, resumed = measure(second, "parts")
+    assert found == expected
+    assert np.array_equal(resumed.adversarial, whole.adversarial)
+    done = Interrupted(-1)
+    measure(done, "parts")
+    assert done.calls < second.calls, "what is known is not attacked again"
+    for part, eps in enumerate((0.05, 0.05, 0.1, 0.1)):
+        moved = np.abs(whole.adversarial[part] - line().numpy()).max((1, 2, 3))
+        assert moved.max() == pytest.approx(eps, abs=1e-6)
+        # Nine images have four partners and one that is left alone.
+        assert (moved > 0).sum() == (9, 8)[part % 2]
+
+
 @pytest.mark.parametrize(
     ("call", "error", "said"),
     [
         (lambda: FeatureAttack("cosinus"), UnknownNameError, "did you mean cosine"),
         (lambda: FeatureAttack(steps=0), UsageError, "steps is 0"),
         (
-            lambda: evaluate_features(Average(), line(2), attack=FeatureAttack(), epsilons=["0.1"]),
+            lambda: list(
+                evaluate_features(Average(), line(2), attack=FeatureAttack(), epsilons=["0.1"])
+            ),
             DataError,
             "at least 3",
         ),
         (
-            lambda: evaluate_features(
-                Average(), line() * 2, attack=FeatureAttack(), epsilons=["0.1"]
+            lambda: list(
+                evaluate_features(Average(), line() * 2, attack=FeatureAttack(), epsilons=["0.1"])
             ),
             DataError,
             r"must be in \[0, 1\]",

@@ -11,6 +11,7 @@ from cfamc_zoo.evaluation.attacks.apgd import Apgd
 from cfamc_zoo.evaluation.attacks.ensemble import Ensemble
 from cfamc_zoo.evaluation.attacks.pgd import Pgd
 from cfamc_zoo.evaluation.batching import in_batches
+from cfamc_zoo.evaluation.doubts import examine
 from cfamc_zoo.evaluation.ledger import FileLedger, Ledger
 from cfamc_zoo.evaluation.robustness import accuracies, evaluate
 from tests.evaluation.attacks.models import Convolutional, own_labels, some_images
@@ -84,38 +85,48 @@ def test_nan_on_one_batch_is_one_line():
             logits = super().forward(x)
             return logits * torch.nan if self.calls == 15 else logits
 
+    ledger = Ledger(24)
     with pytest.raises(ModelError, match="not finite"):
-        measure(Sometimes(-1, None), Ledger(24), some_images(24))
+        measure(Sometimes(-1, None), ledger, some_images(24))
+    rows = accuracies(ledger, ATTACK, EPSILONS)
+    assert rows[0].n == 24 and 0 < rows[1].n < 24, "what came before is kept"
+
+
+class Small(Convolutional):
+    """A device that holds three images."""
+
+    def forward(self, x):
+        if len(x) > 3:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return super().forward(x)
 
 
 def test_when_memory_runs_out_batches_are_halved_and_it_is_said():
     said, sizes = [], []
 
-    class Small(Convolutional):
-        def forward(self, x):
-            if len(x) > 3:
-                raise torch.OutOfMemoryError("CUDA out of memory")
-            return super().forward(x)
-
-    images = some_images(24)
-    labels = own_labels(Convolutional(), images)
-    rows = torch.arange(24)
-
     def work(part):
         sizes.append(len(part))
-        Small()(images[part])
+        Small()(torch.zeros(len(part), 3, 8, 8))
 
-    in_batches(rows, 16, work, said.append)
+    in_batches(torch.arange(24), 16, work, said.append)
     assert [s for s in sizes if s <= 3] == [2] * 12
     assert said[0] == "out of memory with 16 images at a time; going on with 8"
+
+
+def test_a_measurement_goes_on_with_smaller_batches_to_the_same_verdicts():
+    images, said = some_images(24), []
+    labels = own_labels(Convolutional(), images)
     plain, halved = (
         evaluate(
-            Convolutional(), images, labels, classes=5, attack=Pgd(steps=2), epsilons=["0.003"],
-            batch_size=size,
+            model, images, labels, classes=5, attack=Pgd(steps=2), epsilons=["0.003"],
+            batch_size=size, say=said.append,
         )
-        for size in (2, 24)
+        for model, size in ((Convolutional(), 2), (Small(), 24))
     )  # fmt: skip
+    assert "going on with" in said[0]
+    assert halved[1].n == 24
     assert sum(a != b for a, b in zip(plain[1].correct, halved[1].correct, strict=True)) <= 1
+    assert examine(Small(), images, labels, classes=5, eps="0.003") == []
 
 
 def test_one_image_too_large_is_an_error():

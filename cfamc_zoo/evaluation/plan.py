@@ -1,0 +1,134 @@
+"""What a measurement is of and how it is made: data that every kind of measurement reads."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from cfamc_zoo.errors import OutputExistsError, UsageError
+from cfamc_zoo.evaluation.choice import Choice
+from cfamc_zoo.evaluation.saving import check_path
+from cfamc_zoo.zoo.threat import parse_epsilon, threat_of
+
+if TYPE_CHECKING:
+    import numpy as np
+    import torch
+
+
+@dataclass(frozen=True)
+class Subject:
+    """A model by name, and labelled images for it.
+
+    Attributes:
+        model: name of the release.
+        sha256: of the release.
+        images: (N, S, S, 3) uint8.
+        labels: (N,) int64.
+        classes: names; empty where there are no labels.
+        data: name of the images.
+    """
+
+    model: str
+    sha256: str
+    images: np.ndarray
+    labels: np.ndarray
+    classes: tuple[str, ...]
+    data: str
+
+    @property
+    def digest(self) -> str:
+        """Of images and labels."""
+        content = hashlib.sha256(self.images.tobytes())
+        content.update(self.labels.tobytes())
+        return content.hexdigest()
+
+    def inputs(self) -> np.ndarray:
+        """(N, 3, S, S) float32 in [0, 1]."""
+        from cfamc_zoo.zoo.preprocess import to_input
+
+        return to_input(self.images)
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+
+@dataclass(frozen=True)
+class Outputs:
+    """Files, each None where it is not wanted.
+
+    Attributes:
+        save: the adversarial images.
+        report: a page with pictures.
+        state: what the same command goes on from.
+    """
+
+    save: Path | None = None
+    report: Path | None = None
+    state: Path | None = None
+
+    def check(self) -> None:
+        """Refuses, before any work is done, what could not be written.
+
+        Raises:
+            UsageError: another suffix, or no such folder.
+            OutputExistsError: the file is there already.
+        """
+        if self.save is not None:
+            check_path(self.save)
+        path = self.report
+        if path is None:
+            return
+        if path.suffix != ".html":
+            raise UsageError(f"--report {str(path)!r} must end in .html")
+        if not path.parent.is_dir():
+            raise UsageError(f"folder {str(path.parent)!r} does not exist; create it first")
+        if path.exists():
+            raise OutputExistsError(f"{str(path)!r} is already there; move it or give another name")
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Which attack at which radii.
+
+    Attributes:
+        choice: the attack.
+        norm: "linf" or "l2".
+        epsilons: radii as they were given.
+        seed: of all draws.
+        outputs: files to write.
+        batch_size: images at a time; None is 64, 512 on a GPU.
+
+    Raises:
+        UsageError: an unknown norm or an impossible radius.
+    """
+
+    choice: Choice
+    norm: str
+    epsilons: list[str]
+    seed: int = 0
+    outputs: Outputs = Outputs()
+    batch_size: int | None = None
+
+    def __post_init__(self) -> None:
+        for eps in self.epsilons:
+            threat_of(self.norm, eps)
+
+    def batch(self, device: torch.device) -> int:
+        return self.batch_size or (512 if device.type == "cuda" else 64)
+
+    @property
+    def largest(self) -> int:
+        """Which of the radii is the largest: pictures show it."""
+        return max(
+            range(len(self.epsilons)), key=lambda i: parse_epsilon(self.epsilons[i], self.norm)
+        )
+
+    def command(self, subject: Subject) -> str:
+        """What measures the same again."""
+        return (
+            f"cfamc-zoo attack -m {subject.model} --data {subject.data} "
+            f"--attack {self.choice.name} --norm {self.norm} "
+            f"--eps {','.join(self.epsilons)} --seed {self.seed} --limit {len(subject)}"
+        )
