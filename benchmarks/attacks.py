@@ -2,7 +2,7 @@
 
     python benchmarks/attacks.py pgd --peers PEERS [--images 200]
     python benchmarks/attacks.py autoattack --peers PEERS [--images 128] [--state FILE]
-    python benchmarks/attacks.py peers --peers PEERS [--images 64]
+    python benchmarks/attacks.py peers --peers PEERS [--images 64] [--state FILE]
 
 `pgd` runs PGD-20 at 8/255 with a random start and the step 2.5 eps / 20 against torchattacks and
 foolbox. `autoattack` runs each member of the standard ensemble alone, then the ensemble, against
@@ -14,7 +14,8 @@ in place of its download), foolbox and torchattacks; and prints what each measur
 The peers are no dependency of this package. They live in a folder of their own. The wheel of
 torchattacks holds another top-level `robustbench`, so RobustBench itself has a second one:
 
-    pip install --target PEERS --no-deps torchattacks foolbox eagerpy GitPython gitdb smmap scipy
+    pip install --target PEERS --no-deps torchattacks foolbox eagerpy GitPython gitdb smmap scipy \\
+        requests urllib3 idna charset_normalizer certifi
     pip install --target PEERS/real-robustbench --no-deps robustbench timm==1.0.9 gdown \\
         beautifulsoup4 soupsieve geotorch torchdiffeq pandas "setuptools<81"
     git clone https://github.com/fra31/auto-attack PEERS/auto-attack    # at a392200
@@ -74,17 +75,22 @@ class Bench:
                 raise SystemExit(f"{state} is of another run: {content['key']}")
             self.done = content["done"]
 
-    def measure(self, name: str, run: Callable[[], Verdicts]) -> dict[str, Any]:
+    def measure(self, name: str, run: Callable[[], Any]) -> dict[str, Any]:
         if name not in self.done:
             start = time.perf_counter()
-            verdicts = run()
+            result = run()
             seconds = time.perf_counter() - start
-            self.done[name] = {"seconds": seconds, "verdicts": verdicts}
+            self.done[name] = {"seconds": seconds, "result": result}
             if self.state is not None:
                 temporary = self.state.with_suffix(".tmp")
                 temporary.write_text(json.dumps({"key": self.key, "done": self.done}))
                 temporary.replace(self.state)
         return self.done[name]
+
+
+def key_of(arguments: argparse.Namespace) -> dict[str, str]:
+    """What results depend on."""
+    return {k: str(v) for k, v in vars(arguments).items() if k not in ("state", "output", "peers")}
 
 
 def standing(model: nn.Module, attack: Callable, x: Tensor, y: Tensor, batch: int) -> Verdicts:
@@ -177,8 +183,7 @@ def compare_autoattack(
         adversarial = official.run_standard_evaluation(x, y, bs=arguments.batch)
         return standing(model, lambda a, b: a, adversarial, y, arguments.batch)
 
-    key = {k: str(v) for k, v in vars(arguments).items() if k not in ("state", "output", "peers")}
-    bench = Bench(arguments.state, key)
+    bench = Bench(arguments.state, key_of(arguments))
     print(f"  {'':12} {'robust %':>17} {'seconds':>19} {'':7} same verdict")
     print(f"  {'':12} {'official':>8} {'ours':>8} {'official':>10} {'ours':>8}")
     rows = {}
@@ -189,10 +194,10 @@ def compare_autoattack(
         attack = AUTOATTACK if name == "autoattack" else MEMBERS[name]
         b = bench.measure(f"ours {name}", lambda k=attack: our_verdicts(arguments, model, k, x, y))  # type: ignore[misc]
         n = len(y)
-        same = sum(p == q for p, q in zip(a["verdicts"], b["verdicts"], strict=True)) / n
+        same = sum(p == q for p, q in zip(a["result"], b["result"], strict=True)) / n
         rows[name] = {
-            "official": 100 * sum(a["verdicts"]) / n,
-            "ours": 100 * sum(b["verdicts"]) / n,
+            "official": 100 * sum(a["result"]) / n,
+            "ours": 100 * sum(b["result"]) / n,
             "official_seconds": a["seconds"],
             "ours_seconds": b["seconds"],
             "ratio": a["seconds"] / b["seconds"],
@@ -256,14 +261,14 @@ def compare_peers(arguments: argparse.Namespace, model: nn.Module, x: Tensor, y:
         ),
         "RobustBench benchmark()": robustbench,
     }
+    bench = Bench(arguments.state, key_of(arguments))
     rows = {}
     print(f"  {'':24} {'clean %':>8} {'robust %':>9} {'images':>7} {'seconds':>8}")
     for name, run in tools.items():
         torch.manual_seed(0)
-        start = time.perf_counter()
         with redirect_stdout(sys.stderr):
-            clean, robust = run()
-        seconds = time.perf_counter() - start
+            found = bench.measure(name, run)
+        (clean, robust), seconds = found["result"], found["seconds"]
         rows[name] = {"clean": 100 * clean, "robust": 100 * robust, "seconds": seconds}
         print(
             f"  {name:24} {100 * clean:8.2f} {100 * robust:9.2f} {len(y):7} {seconds:8.1f}",
@@ -293,7 +298,7 @@ def main() -> None:
     parser.add_argument("--batch", type=int, default=64)
     parser.add_argument("--repeats", type=int, default=3, help="of pgd")
     parser.add_argument("--device", default="cpu")
-    parser.add_argument("--state", type=Path, help="of autoattack")
+    parser.add_argument("--state", type=Path, help="of autoattack and peers")
     parser.add_argument("-o", "--output", type=Path)
     arguments = parser.parse_args()
     sys.path.append(str(arguments.peers))

@@ -88,4 +88,7 @@ def attach_probe(encoder: Encoder, content: bytes, where: str) -> Classifier:
     head.load_state_dict({k: v.float() for k, v in tensors.items()})
     head.eval().requires_grad_(False)
     reader = MultiCrop(encoder, plan) if plan else encoder
-    return Classifier(reader, head, feature=feature, classes=classes, data=data)
+    classifier = Classifier(reader, head, feature=feature, classes=classes, data=data)
+    # The whole module: packages that attack a model look at its own flag, and put every layer
+    # back into the mode that it says.
+    return classifier.eval()
