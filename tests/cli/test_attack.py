@@ -262,7 +262,9 @@ def test_crops_are_those_of_the_recipe_and_of_the_seed(zoo, tiny_release, tmp_pa
     config = make_config(encoder, "cropped")
     config = dataclasses.replace(config, recipe={**config.recipe, "views": views})
     head = {PROBE: (tiny_release / PROBE).read_bytes()}
-    export_release(encoder, config, tmp_path / "r", images=sample.images[:8], others=head)
+    export_release(
+        encoder, config, tmp_path / "r", images=sample.images[:8], data=sample.name, others=head
+    )
     command = ["attack", "-m", "r", "--crops", 2, "--limit", 12, "--steps", 2, "--json"]
     first, again = (zoo(*command) for _ in range(2))
     found = answer(first)

@@ -39,7 +39,13 @@ def files(folder):
 def test_export(small_disk, sample):
     encoder = make_encoder()
     with pytest.raises(StorageError, match="free some space"):
-        export_release(encoder, make_config(encoder), small_disk / "r", images=sample.images[:8])
+        export_release(
+            encoder,
+            make_config(encoder),
+            small_disk / "r",
+            images=sample.images[:8],
+            data="cifar10-sample",
+        )
     assert not list(small_disk.iterdir())
 
 

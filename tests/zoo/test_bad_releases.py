@@ -65,7 +65,7 @@ def test_a_pickle_under_any_name_is_not_unpickled(release, name):
 def test_a_config_too_large_to_be_one_is_not_parsed(release):
     text = (release.folder / CONFIG).read_text()
     (release.folder / CONFIG).write_text(text + " " * CONFIG_LIMIT)
-    with pytest.raises(ReleaseError, match="no release's has"):
+    with pytest.raises(ReleaseError, match="is not read"):
         open_release(release.folder)
 
 
@@ -87,8 +87,8 @@ def test_a_file_too_large_to_be_parsed_is_not_opened(release, name):
         ("[" + "9" * 400 + "]", "more than 64 bits"),
         (r'["\ud800"]', "surrogates not allowed"),
         ("{}", "holds no rows"),
-        ('[{"metric": "x"}]', "in row 0 protocol is not text"),
-        ("[" + "{}, " * 1000 + "{}]", "has 1001 rows"),
+        ('[{"metric": "x"}]', "a row that lacks, or should lack"),
+        ("[" + "{}, " * 1000 + "{}]", "1001 of them"),
     ],
 )
 def test_results_that_are_none(release, text, said):
