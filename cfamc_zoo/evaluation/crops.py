@@ -8,8 +8,8 @@ over the crops of one draw, for the gradients and for the verdicts alike:
 - One draw is one function, so runs can be repeated, and the attacks that compare losses (APGD,
   FAB, Square) compare those of images and not those of draws.
 - The mean's gradient is exact: it is the expectation over the crops that are used.
-- The attack knows the crops. One that does not, against crops drawn anew for each query, has
-  fewer ways to win: over draws, the accuracy measured here is a lower bound of that.
+- The attack knows the crops. Against crops drawn anew for each query it would be another attack,
+  and the number says nothing of it.
 """
 
 from __future__ import annotations
@@ -37,6 +37,5 @@ def crops_notes(encoder: nn.Module) -> list[str]:
     return [
         f"features are the mean over {plan.count} crops, drawn once from seed {plan.seed} and the "
         "same for every image; each gradient is that of the mean, so of the expectation over the "
-        "crops (EOT, Athalye et al. 2018); the attack knows the crops, so robust accuracy is a "
-        "lower bound of that under crops drawn anew"
+        "crops (EOT, Athalye et al. 2018); accuracy under crops drawn anew is another number"
     ]
