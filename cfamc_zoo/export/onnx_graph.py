@@ -17,7 +17,7 @@ from dataclasses import dataclass
 import numpy as np
 import onnx
 import torch
-from onnx import TensorProto, helper
+from onnx import TensorProto, helper, numpy_helper
 from torch import Tensor, nn
 
 from cfamc_zoo.errors import ReleaseError
@@ -80,6 +80,7 @@ def build_graph(encoder: Encoder, weights: bytes) -> bytes:
         )
     assert program is not None
     model = program.model_proto
+    _drop_zero_biases(model.graph)
     _point_into(model, weights)
     for node in model.graph.node:  # names of this machine's files, of no use to a reader
         del node.metadata_props[:]
@@ -92,6 +93,35 @@ def build_graph(encoder: Encoder, weights: bytes) -> bytes:
             f"the graph has {len(content)} bytes, over {GRAPH_LIMIT}: some weights are in it"
         )
     return content
+
+
+def _drop_zero_biases(graph: onnx.GraphProto) -> None:
+    """Takes off the biases of zeros, computed by five nodes each, that the exporter gives to
+    convolutions: a bias that is no constant keeps ONNX Runtime from folding BatchNorm."""
+    made_by = {output: node for node in graph.node for output in node.output}
+
+    def is_zero(name: str) -> bool:
+        node = made_by.get(name)
+        while node is not None and node.op_type in ("Expand", "CastLike", "Cast"):
+            node = made_by.get(node.input[0])
+        if node is None or node.op_type != "Constant":
+            return False
+        value = helper.get_attribute_value(node.attribute[0])
+        if isinstance(value, TensorProto):
+            value = numpy_helper.to_array(value)
+        return not np.any(value)
+
+    for node in graph.node:
+        if node.op_type == "Conv" and len(node.input) == 3 and is_zero(node.input[2]):
+            del node.input[2]
+    used = {output.name for output in graph.output}
+    kept = []
+    for node in reversed(graph.node):
+        if used.intersection(node.output):
+            used.update(node.input)
+            kept.append(node)
+    del graph.node[:]
+    graph.node.extend(reversed(kept))
 
 
 def _point_into(model: onnx.ModelProto, weights: bytes) -> None:
