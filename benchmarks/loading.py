@@ -95,7 +95,7 @@ def main() -> None:
         folder.mkdir(exist_ok=True)
         full = folder / "full"
         if not full.exists():
-            save_encoder(Encoder(Architecture()).eval(), full, images=images)
+            save_encoder(Encoder(Architecture()).eval(), full, images=images, data="cifar10-sample")
         for label, name in (("thin", default_model()), ("full", str(full))):
             single = folder / f"{label}.onnx"
             if not single.exists():
