@@ -20,7 +20,7 @@ from cfamc_zoo.evaluation.features import (
     evaluate_features,
     partners,
 )
-from cfamc_zoo.evaluation.ledger import FileLedger, Ledger
+from cfamc_zoo.evaluation.ledger import ledger_for
 from cfamc_zoo.evaluation.plan import Plan, Subject
 from cfamc_zoo.evaluation.report import Page, Picture, render, shown_of
 from cfamc_zoo.evaluation.robustness import Accuracy, Advance, accuracy_of
@@ -70,16 +70,9 @@ class FeatureMeasurement:
         self.doubts: list[Doubt] = []
         self.results: list[FeatureRobustness] = []
         self._images = subject.inputs()
-        radii, outputs = 2 * len(plan.epsilons), plan.outputs
-        self.ledger: Ledger
-        if outputs.state is not None:
-            self.ledger = FileLedger(
-                outputs.state, key=self.settings, images=self._images, radii=radii
-            )
-        else:
-            wanted = outputs.save is not None or outputs.report is not None
-            kept = self._images[None].repeat(radii, 0) if wanted else None
-            self.ledger = Ledger(len(subject), adversarial=kept)
+        self.ledger = ledger_for(
+            plan.outputs, key=self.settings, images=self._images, radii=2 * len(plan.epsilons)
+        )
 
     @property
     def title(self) -> str:

@@ -6,12 +6,15 @@ import json
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from cfamc_zoo.atomic import atomic_file, storage_errors
 from cfamc_zoo.errors import DataError, UsageError
+
+if TYPE_CHECKING:
+    from cfamc_zoo.evaluation.plan import Outputs
 
 UNKNOWN, FELL, STANDS = -1, 0, 1
 SYMBOLS = {UNKNOWN: ".", FELL: "0", STANDS: "1"}
@@ -169,3 +172,20 @@ def _read(path: Path, key: dict[str, Any], n: int) -> list[Stage]:
             f"{key.get(name)!r}; give another --state or delete it"
         )
     return stages
+
+
+def ledger_for(outputs: Outputs, *, key: dict[str, Any], images: np.ndarray, radii: int) -> Ledger:
+    """In the state file where one is wanted; adversarial images are kept where a file needs them.
+
+    Args:
+        key: what the state must be of.
+        images: (N, 3, S, S) float32, the clean ones.
+        radii: how many sets of adversarial images there will be.
+
+    Raises:
+        As `FileLedger`.
+    """
+    if outputs.state is not None:
+        return FileLedger(outputs.state, key=key, images=images, radii=radii)
+    wanted = outputs.save is not None or outputs.report is not None
+    return Ledger(len(images), adversarial=images[None].repeat(radii, 0) if wanted else None)

@@ -14,7 +14,7 @@ from cfamc_zoo.atomic import atomic_file
 from cfamc_zoo.evaluation.attacks.ensemble import members_of, substitutions
 from cfamc_zoo.evaluation.crops import crops_notes, crops_settings
 from cfamc_zoo.evaluation.doubts import Doubt, compare, examine
-from cfamc_zoo.evaluation.ledger import FileLedger, Ledger
+from cfamc_zoo.evaluation.ledger import ledger_for
 from cfamc_zoo.evaluation.plan import Plan, Subject
 from cfamc_zoo.evaluation.report import Page, pictures_of, render
 from cfamc_zoo.evaluation.robustness import Accuracy, Advance, accuracies, evaluate
@@ -65,16 +65,9 @@ class ClassifierMeasurement:
         self.notes = substitutions(self.attack, len(subject.classes)) + crops_notes(encoder)
         self.doubts: list[Doubt] = []
         self._images = subject.inputs()
-        radii, outputs = len(plan.epsilons), plan.outputs
-        self.ledger: Ledger
-        if outputs.state is not None:
-            self.ledger = FileLedger(
-                outputs.state, key=self.settings, images=self._images, radii=radii
-            )
-        else:
-            wanted = outputs.save is not None or outputs.report is not None
-            kept = self._images[None].repeat(radii, 0) if wanted else None
-            self.ledger = Ledger(len(subject), adversarial=kept)
+        self.ledger = ledger_for(
+            plan.outputs, key=self.settings, images=self._images, radii=len(plan.epsilons)
+        )
 
     @property
     def title(self) -> str:
