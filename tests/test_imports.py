@@ -14,6 +14,7 @@ BASE = {"errors", "atomic"}
 MAY_IMPORT = {
     "errors": set(),
     "atomic": {"errors"},
+    "allocator": set(),
     "datasets": BASE,
     "doctor": BASE | {"zoo", "datasets"},
     "zoo": BASE | {"zoo", "__init__"},

@@ -46,10 +46,12 @@ def embed(
         if name not in known:
             raise UnknownNameError(kind, name, known)
 
+    from cfamc_zoo.allocator import return_freed_memory
     from cfamc_zoo.embedding.inputs import find_images
     from cfamc_zoo.embedding.job import Settings, check_output, embed_to_file
     from cfamc_zoo.zoo.registry import default_model, resolve
 
+    return_freed_memory()
     check_output(out, existing="replace" if overwrite else "refuse")
     release = resolve(model or default_model())
     paths = find_images(inputs)

@@ -47,8 +47,8 @@ def train(
         raise UsageError(f"--max-minutes is {max_minutes:g}; it must be over 0")
     run = run or Path("runs") / chosen.name
 
+    from cfamc_zoo.allocator import keep_freed_memory
     from cfamc_zoo.training import distributed
-    from cfamc_zoo.training.allocator import keep_freed_memory
     from cfamc_zoo.training.loop import METRICS, train
     from cfamc_zoo.zoo.device import find_device
 

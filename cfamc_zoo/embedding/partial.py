@@ -1,6 +1,6 @@
 """A job's finished parts, kept beside its output until that is whole.
 
-Parts are Parquet files of a fixed number of inputs each, written atomically, in a hidden folder
+Parts are Arrow files of a fixed number of inputs each, written atomically, in a hidden folder
 that names the output. A folder of another job (other inputs, model or settings) is discarded.
 """
 
@@ -16,7 +16,6 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from cfamc_zoo.atomic import atomic_file, storage_errors
 from cfamc_zoo.embedding.pipeline import Unreadable
@@ -53,7 +52,7 @@ class Partial:
         with storage_errors(output):
             marker = self.folder / "job"
             if self.folder.exists() and (not marker.exists() or marker.read_text() != job):
-                self.discarded = any(self.folder.glob("*.parquet"))
+                self.discarded = any(self.folder.glob("*.arrow"))
                 shutil.rmtree(self.folder)
             self.folder.mkdir(exist_ok=True)
             if not marker.exists():
@@ -70,25 +69,32 @@ class Partial:
 
     def add(self, paths: list[Path], vectors: np.ndarray, unreadable: list[Unreadable]) -> None:
         """Keeps the next part: once this returns, a kill does not lose it."""
-        names = pa.array([printable(path) for path in paths], pa.string())
-        flat = pa.array(np.ascontiguousarray(vectors, np.float32).reshape(-1))
-        column = pa.FixedSizeListArray.from_arrays(flat, type=self.schema.field(1).type)
-        table = pa.table([names, column], schema=self.schema)
+        flat = np.ascontiguousarray(vectors, np.float32).reshape(-1)
+        floats = pa.Array.from_buffers(pa.float32(), len(flat), [None, pa.py_buffer(flat)])
+        column = pa.FixedSizeListArray.from_arrays(floats, type=self.schema.field(1).type)
+        table = pa.table([_strings([printable(p) for p in paths]), column], schema=self.schema)
         bad = json.dumps([[printable(u.path), u.reason] for u in unreadable])
-        with atomic_file(self._part(self.parts)) as path:
-            pq.write_table(table.replace_schema_metadata({"unreadable": bad}), path)
+        table = table.replace_schema_metadata({"unreadable": bad})
+        with (
+            atomic_file(self._part(self.parts)) as path,
+            pa.ipc.new_file(path, table.schema) as file,
+        ):
+            file.write_table(table)
         self.parts += 1
 
     def tables(self) -> Iterator[pa.Table]:
         """The parts in order, one at a time."""
         for i in range(self.parts):
-            yield pq.read_table(self._part(i)).replace_schema_metadata(None)
+            with self._part(i).open("rb") as source, pa.ipc.open_file(source) as file:
+                table = file.read_all()
+            yield table.replace_schema_metadata(None)
 
     def unreadable(self) -> list[tuple[str, str]]:
         """Path and reason of every input that could not be read."""
         result = []
         for i in range(self.parts):
-            metadata = pq.read_schema(self._part(i)).metadata
+            with self._part(i).open("rb") as source, pa.ipc.open_file(source) as file:
+                metadata = file.schema.metadata
             result += [(path, reason) for path, reason in json.loads(metadata[b"unreadable"])]
         return result
 
@@ -96,7 +102,15 @@ class Partial:
         shutil.rmtree(self.folder, ignore_errors=True)
 
     def _part(self, i: int) -> Path:
-        return self.folder / f"{i:06}.parquet"
+        return self.folder / f"{i:06}.arrow"
+
+
+def _strings(texts: list[str]) -> pa.Array:
+    """`pa.array` would import pandas where it is installed, and take its memory."""
+    encoded = [text.encode() for text in texts]
+    ends = np.cumsum([0, *map(len, encoded)], dtype=np.int32)
+    buffers = [None, pa.py_buffer(ends), pa.py_buffer(b"".join(encoded))]
+    return pa.Array.from_buffers(pa.string(), len(texts), buffers)
 
 
 def printable(path: Path) -> str:

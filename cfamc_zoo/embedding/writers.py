@@ -6,6 +6,7 @@ import csv
 import json
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -51,7 +52,9 @@ def check_suffix(output: Path) -> str:
 def _parquet(
     path: Path, output: Path, tables: Tables, schema: pa.Schema, metadata: dict[str, str]
 ) -> None:
-    with pq.ParquetWriter(path, schema.with_metadata(metadata), compression="zstd") as writer:
+    # Vectors do not repeat: a dictionary of them would be memory and time for nothing.
+    options: dict[str, Any] = {"compression": "zstd", "use_dictionary": False}
+    with pq.ParquetWriter(path, schema.with_metadata(metadata), **options) as writer:
         for table in tables:
             writer.write_table(table.replace_schema_metadata(metadata))
 

@@ -5,8 +5,10 @@ Both export (to check what it wrote) and embedding use it.
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
@@ -15,7 +17,7 @@ import numpy as np
 
 from cfamc_zoo.errors import ReleaseError, UsageError, first_line
 from cfamc_zoo.zoo.graph_check import check_graph_is_an_encoder
-from cfamc_zoo.zoo.plain_json import parse_json
+from cfamc_zoo.zoo.onnx_folding import fold_batch_norms, nodes_for
 from cfamc_zoo.zoo.weights import GRAPH, MODEL, Release
 
 WEIGHTS = "weights"  # where the graph says that they are; they come from memory
@@ -47,8 +49,9 @@ def open_session(
     """Opens a release's graph over its weights.
 
     The weights are stored float16 and cast in the graph; handed over like that, the casts keep
-    ONNX Runtime from folding BatchNorm (a third slower). So they are widened once, here, and
-    the casts are taken out. All weights come from memory, after their digests were checked.
+    ONNX Runtime from folding BatchNorm (a third slower). So they are widened and folded here,
+    once, and the casts are taken out. All weights come from memory, after their digests were
+    checked.
 
     Args:
         release: must have a graph.
@@ -71,7 +74,7 @@ def open_session(
         raise UsageError(
             f"device {device!r} is not in this ONNX Runtime; use cpu, or see `cfamc-zoo doctor`"
         )
-    graph, weights = _widened(release, feature)
+    graph, weights = _prepared(release, feature)
     options = ort.SessionOptions()
     options.intra_op_num_threads = threads or len(os.sched_getaffinity(0))
     options.log_severity_level = 3
@@ -91,66 +94,94 @@ def open_session(
     return OnnxEncoder(session, feature, weights)
 
 
-def _widened(release: Release, feature: str) -> tuple[bytes, dict[str, np.ndarray]]:
-    """The graph with float32 external data, and that data by the initializers' names."""
-    import onnx
+def _prepared(release: Release, feature: str) -> tuple[bytes, dict[str, np.ndarray]]:
+    """The graph of one feature over float32 external data, and that data by name."""
     from onnx import TensorProto, helper
 
+    where = f"{GRAPH} of {release.config.name!r}"
+    with ThreadPoolExecutor(1) as pool:
+        content = pool.submit(release.read, MODEL)  # most of it is a digest, which is no Python
+        model = _graph(release, feature)
+        nodes = nodes_for(model.graph, feature)
+        tensors = read_safetensors(content.result(), str(release.folder / MODEL))
+    graph = model.graph
+    needed = {name for node in nodes for name in node.input}
+    casts = {n.input[0]: n.output[0] for n in nodes if n.op_type == "Cast"}
+    inline, weights, widened = [], {}, set()
+    for initializer in graph.initializer:
+        if initializer.name not in needed:
+            continue
+        if initializer.data_location != TensorProto.EXTERNAL:
+            inline.append(initializer)
+            continue
+        name = initializer.name.removesuffix(".float16")
+        data = _in_its_place(initializer, name, tensors, where)
+        if data.dtype == np.float16:
+            if casts.get(initializer.name) != name:
+                raise ReleaseError(f"{where} does not cast {name!r}")
+            widened.add(initializer.name)
+            data = _float32(data)
+        weights[name] = data
+    nodes = [n for n in nodes if not (n.op_type == "Cast" and n.input[0] in widened)]
+    nodes = fold_batch_norms(nodes, weights)
+    output = next(output for output in graph.output if output.name == feature)
+    del graph.node[:], graph.initializer[:], graph.value_info[:], graph.output[:]
+    graph.output.append(output)
+    graph.node.extend(nodes)
+    graph.initializer.extend(inline)
+    for name, data in weights.items():
+        kind = helper.np_dtype_to_tensor_dtype(data.dtype)
+        tensor = graph.initializer.add(name=name, dims=data.shape, data_type=kind)
+        tensor.data_location = TensorProto.EXTERNAL
+        tensor.external_data.add(key="location", value=WEIGHTS)
+    return model.SerializeToString(), weights
+
+
+def _graph(release: Release, feature: str) -> Any:
+    """The onnx.ModelProto, which has the feature."""
+    import onnx
+
+    content = release.read(GRAPH)
     try:
-        model = onnx.load_model_from_string(release.read(GRAPH))
-    except ReleaseError:
-        raise
+        model = onnx.load_model_from_string(content)
     except Exception as error:  # protobuf's DecodeError, by whichever protobuf is installed
         raise ReleaseError(
             f"{GRAPH} of {release.config.name!r} is not ONNX: {first_line(error)}"
         ) from error
-    graph = model.graph
-    outputs = [output.name for output in graph.output]
+    outputs = [output.name for output in model.graph.output]
     if feature not in outputs:
         raise UsageError(
             f"feature {feature!r} is not in {GRAPH}, which gives {', '.join(outputs)}; the "
             "projection needs --backend torch and a release with projector.safetensors"
         )
-    tensors = read_safetensors(release.read(MODEL), str(release.folder / MODEL))
-    casts = {n.input[0]: n.output[0] for n in graph.node if n.op_type == "Cast"}
-    weights: dict[str, np.ndarray] = {}
-    renamed = set()
-    for initializer in graph.initializer:
-        if initializer.data_location != TensorProto.EXTERNAL:
-            continue
-        place = {entry.key: entry.value for entry in initializer.external_data}
-        name = initializer.name.removesuffix(".float16")
-        stored = tensors.get(name)
-        if place.get("location") != MODEL or stored is None:
-            raise ReleaseError(
-                f"{GRAPH} of {release.config.name!r} reads {initializer.name!r} from "
-                f"{place.get('location')!r}; weights may come from {MODEL} only"
-            )
-        if str(stored.begin) != place.get("offset") or list(initializer.dims) != stored.shape:
-            raise ReleaseError(
-                f"{GRAPH} of {release.config.name!r} reads {name!r} from another place than "
-                f"where {MODEL} has it; export or pull it again"
-            )
-        data = stored.array
-        if initializer.data_type != helper.np_dtype_to_tensor_dtype(data.dtype):
-            raise ReleaseError(
-                f"{GRAPH} of {release.config.name!r} takes {name!r} for another type than "
-                f"{data.dtype}; export or pull it again"
-            )
-        if data.dtype == np.float16:
-            if casts.get(initializer.name) != name:
-                raise ReleaseError(f"{GRAPH} of {release.config.name!r} does not cast {name!r}")
-            renamed.add(initializer.name)
-            data = _float32(data)
-            initializer.name, initializer.data_type = name, TensorProto.FLOAT
-        del initializer.external_data[:]
-        initializer.external_data.add(key="location", value=WEIGHTS)
-        weights[name] = data
-    nodes = [n for n in graph.node if not (n.op_type == "Cast" and n.input[0] in renamed)]
-    del graph.node[:]
-    graph.node.extend(nodes)
     check_graph_is_an_encoder(model, release.config, f"{GRAPH} of {release.config.name!r}")
-    return model.SerializeToString(), weights
+    return model
+
+
+def _in_its_place(
+    initializer: Any, name: str, tensors: Mapping[str, StoredTensor], where: str
+) -> np.ndarray:
+    """The tensor that an external initializer means, if it is the one of its own name."""
+    from onnx import helper
+
+    place = {entry.key: entry.value for entry in initializer.external_data}
+    stored = tensors.get(name)
+    if place.get("location") != MODEL or stored is None:
+        raise ReleaseError(
+            f"{where} reads {initializer.name!r} from {place.get('location')!r}; weights may come "
+            f"from {MODEL} only"
+        )
+    if str(stored.begin) != place.get("offset") or list(initializer.dims) != stored.shape:
+        raise ReleaseError(
+            f"{where} reads {name!r} from another place than where {MODEL} has it; export or pull "
+            "it again"
+        )
+    if initializer.data_type != helper.np_dtype_to_tensor_dtype(stored.array.dtype):
+        raise ReleaseError(
+            f"{where} takes {name!r} for another type than {stored.array.dtype}; export or pull "
+            "it again"
+        )
+    return stored.array
 
 
 def _float32(halves: np.ndarray) -> np.ndarray:
@@ -191,12 +222,12 @@ def read_safetensors(content: bytes, where: str) -> dict[str, StoredTensor]:
     try:
         arrays = safetensors.numpy.load(content)  # checks header, offsets and sizes
         length = int.from_bytes(content[:8], "little")
-        header = parse_json(content[8 : 8 + length], "its header")
+        header = json.loads(content[8 : 8 + length])  # the library has checked it
         return {
             name: StoredTensor(array, 8 + length + header[name]["data_offsets"][0], [*array.shape])
             for name, array in arrays.items()
         }
-    except (safetensors.SafetensorError, ValueError, KeyError, TypeError, ReleaseError) as error:
+    except (safetensors.SafetensorError, ValueError, KeyError, TypeError) as error:
         raise ReleaseError(
             f"{where!r} is not safetensors: {first_line(error)}; pull it again"
         ) from error

@@ -204,7 +204,7 @@ def test_a_job_that_is_ended_goes_on_where_it_was(images, tiny_release, tmp_path
     process = subprocess.Popen([sys.executable, "-c", SLOW, *arguments], stderr=subprocess.PIPE)
     parts = tmp_path / ".e.npy.partial"
     deadline = time.monotonic() + 60
-    while not (parts / "000001.parquet").exists():
+    while not (parts / "000001.arrow").exists():
         assert time.monotonic() < deadline
         assert process.poll() is None
         time.sleep(0.01)
@@ -242,13 +242,14 @@ def test_a_tampered_release_embeds_nothing(images, tiny_release, tmp_path):
     assert not (tmp_path / "e.npy").exists()
 
 
-def test_torch_is_not_imported(images, tiny_release, tmp_path):
+def test_neither_torch_nor_pandas_is_imported(images, tiny_release, tmp_path):
     script = (
         "import sys\n"
         "from cfamc_zoo.cli.app import run\n"
-        f"code = run(['embed', {str(images)!r}, '-m', {str(tiny_release)!r}, '-o', 'e.npy'])\n"
-        "assert code == 0\n"
-        "print(sorted(m for m in sys.modules if m.split('.')[0] in ('torch', 'torchvision')))\n"
+        f"arguments = ['embed', {str(images)!r}, '-m', {str(tiny_release)!r}]\n"
+        "for suffix in ('parquet', 'npy'):\n"
+        "    assert run([*arguments, '-o', f'e.{suffix}']) == 0\n"
+        "print([m for m in ('torch', 'torchvision', 'pandas') if m in sys.modules])\n"
     )
     done = subprocess.run(
         [sys.executable, "-c", script], capture_output=True, text=True, cwd=tmp_path, check=True
