@@ -101,7 +101,10 @@ def _jsonl(
 
 def _vectors(table: pa.Table) -> np.ndarray:
     column = table.column("embedding").combine_chunks()
-    return np.asarray(column.flatten()).reshape(len(table), column.type.list_size)
+    floats = column.flatten()  # its own way to NumPy would import pandas where it is installed
+    begin = floats.offset * np.dtype(np.float32).itemsize
+    values = np.frombuffer(floats.buffers()[1], np.float32, len(floats), begin)
+    return values.reshape(len(table), column.type.list_size)
 
 
 def _rows(tables: Tables) -> Iterator[tuple[str, np.ndarray]]:
