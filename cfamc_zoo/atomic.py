@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from cfamc_zoo.errors import StorageError
@@ -17,7 +17,8 @@ def storage_errors(path: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+        # NumPy's own error on a short write has no number.
+        if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, None):
             remedy = "free some space or choose another disk"
         elif isinstance(error, FileNotFoundError | NotADirectoryError):
             remedy = "create the folder first or choose another path"
@@ -43,4 +44,5 @@ def atomic_file(path: Path) -> Iterator[Path]:
                 os.fsync(file.fileno())
             os.replace(temporary, path)
     finally:
-        temporary.unlink(missing_ok=True)
+        with suppress(OSError):  # what is wrong with the path has been said
+            temporary.unlink()

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from cfamc_zoo.cli import output
+from cfamc_zoo.cli.opening import open_model
 from cfamc_zoo.cli.options import Device, Json, Limit, Model, Seed
 from cfamc_zoo.errors import UnknownNameError, UsageError
 from cfamc_zoo.evaluation.choice import ATTACKS, Choice
@@ -97,9 +98,8 @@ def attack(
     from cfamc_zoo.cli.data import classifier_of, data_of, neighbours_of, reader_of, with_classes_of
     from cfamc_zoo.cli.measuring import conduct
     from cfamc_zoo.zoo.device import find_device
-    from cfamc_zoo.zoo.registry import default_model, resolve
 
-    release = resolve(model or default_model())
+    release = open_model(model)
     dataset = data_of(release, data).first(limit)
     where = find_device(device)
     if not dataset.classes and attack != "feature":

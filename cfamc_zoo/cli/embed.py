@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from cfamc_zoo.cli import output
+from cfamc_zoo.cli.opening import open_model
 from cfamc_zoo.cli.options import Json, Model
 from cfamc_zoo.errors import UnknownNameError
 from cfamc_zoo.zoo.spec import FEATURES
@@ -49,11 +50,10 @@ def embed(
     from cfamc_zoo.allocator import return_freed_memory
     from cfamc_zoo.embedding.inputs import find_images
     from cfamc_zoo.embedding.job import Settings, check_output, embed_to_file
-    from cfamc_zoo.zoo.registry import default_model, resolve
 
     return_freed_memory()
     check_output(out, existing="replace" if overwrite else "refuse")
-    release = resolve(model or default_model())
+    release = open_model(model)
     paths = find_images(inputs)
     settings = Settings(features, backend, "unit" if normalize else "none")
     started = time.perf_counter()

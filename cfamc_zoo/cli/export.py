@@ -9,17 +9,20 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from cfamc_zoo.cli import output
+from cfamc_zoo.cli.opening import open_model
 from cfamc_zoo.cli.options import Json
 from cfamc_zoo.errors import OutputExistsError, UsageError
 
 if TYPE_CHECKING:
     from cfamc_zoo.zoo.encoder import Encoder
     from cfamc_zoo.zoo.spec import ReleaseConfig
+    from cfamc_zoo.zoo.weights import Release
 
 
 def export(
     run: Annotated[
-        Path, typer.Argument(help="A training run, a release folder, or with --layout a .pt file.")
+        Path,
+        typer.Argument(help="A training run, a model or its folder, or with --layout a .pt file."),
     ],
     out: Annotated[Path | None, typer.Option("-o", "--output", help="Folder to make.")] = None,
     name: Annotated[
@@ -57,10 +60,9 @@ def export(
 
     if single_file is not None:
         from cfamc_zoo.export.single_file import export_single_file
-        from cfamc_zoo.zoo.weights import open_release
 
         checked = export_single_file(
-            open_release(run / "release" if (run / "release").is_dir() else run),
+            _release(run),
             single_file.absolute(),
             kind="classifier" if classifier else "features",
             images=load_dataset("cifar10-sample").images[:256],
@@ -100,17 +102,21 @@ def export(
         output.result(str(target))
 
 
+def _release(run: Path) -> Release:
+    return open_model(str(run / "release" if (run / "release").is_dir() else run))
+
+
 def _source(
     run: Path, layout: str | None, normalization: str | None
 ) -> tuple[Encoder, ReleaseConfig]:
     """What to release, and what is known of it."""
     from cfamc_zoo.zoo.spec import FORMAT_VERSION, ReleaseConfig
-    from cfamc_zoo.zoo.weights import load_encoder, open_release
+    from cfamc_zoo.zoo.weights import load_encoder
 
     if not run.is_file():
         if layout or normalization:
             raise UsageError(f"--layout is for a .pt file, and {str(run)!r} is none")
-        source = open_release(run / "release" if (run / "release").is_dir() else run)
+        source = _release(run)
         return load_encoder(source), source.config
     if layout is None:
         raise UsageError(f"{str(run)!r} is a file; say with --layout what wrote it")

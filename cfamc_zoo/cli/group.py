@@ -10,6 +10,8 @@ from typing import Any
 import typer
 from typer.core import TyperCommand, TyperGroup
 
+from cfamc_zoo.cli import output
+
 
 @dataclass(frozen=True)
 class Entry:
@@ -31,7 +33,7 @@ class Command(TyperCommand):
             _leave_none(parameter)
 
     def get_help_option(self, ctx: Any) -> Any:
-        return _no_coercion(super().get_help_option(ctx))
+        return _our_own(super().get_help_option(ctx))
 
 
 class Group(TyperGroup):
@@ -61,7 +63,7 @@ class Group(TyperGroup):
                 )
 
     def get_help_option(self, ctx: Any) -> Any:
-        return _no_coercion(super().get_help_option(ctx))
+        return _our_own(super().get_help_option(ctx))
 
 
 def _leave_none(parameter: Any) -> None:
@@ -77,8 +79,15 @@ def _leave_none(parameter: Any) -> None:
     parameter.process_value = quick
 
 
-def _no_coercion(option: Any) -> Any:
-    """The same for the help option, which has a callback: a bool is let be."""
+def _our_own(option: Any) -> Any:
+    """The help option without pydantic, which its callback asks for, and printed as all is."""
     if option is not None:
         option.default = False
+        option.callback = _show_help
     return option
+
+
+def _show_help(ctx: Any, parameter: Any, wanted: bool) -> None:
+    if wanted and not ctx.resilient_parsing:
+        output.result(ctx.get_help())
+        ctx.exit()

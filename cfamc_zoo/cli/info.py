@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from cfamc_zoo.cli import output
+from cfamc_zoo.cli.opening import open_model
 from cfamc_zoo.cli.options import Json
 
 
@@ -15,10 +16,9 @@ def info(
     json: Json = False,
 ) -> None:
     """Show one model's card: what it is, how it was made, what was measured."""
-    from cfamc_zoo.zoo.registry import resolve
     from cfamc_zoo.zoo.results import accuracies, differences, read_results
 
-    release = resolve(name)
+    release = open_model(name)
     config = release.config
     rows = read_results(release)
     if json:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from cfamc_zoo.cli import output
+from cfamc_zoo.cli.opening import open_model
 from cfamc_zoo.cli.options import Device, Json, Limit, Model, Seed
 from cfamc_zoo.errors import UnknownNameError, UsageError
 from cfamc_zoo.zoo.spec import FEATURES
@@ -66,10 +67,9 @@ def probe(
 
     from cfamc_zoo.cli.data import reader_of
     from cfamc_zoo.datasets import load_dataset
-    from cfamc_zoo.zoo.registry import default_model, resolve
     from cfamc_zoo.zoo.weights import PROBE, load_probe
 
-    release = resolve(model or default_model())
+    release = open_model(model)
     name = data or str(release.config.recipe.get("data", "cifar10"))
     train, test = load_dataset(name, "train").first(limit), load_dataset(name, "test")
     if features is None:

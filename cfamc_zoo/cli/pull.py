@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from cfamc_zoo.cli import output
+from cfamc_zoo.cli.opening import open_model
 from cfamc_zoo.cli.options import Json
 
 
@@ -21,15 +22,9 @@ def pull(
 ) -> None:
     """Fetch and verify a model; print its folder."""
     from cfamc_zoo.zoo.download import copy_release
-    from cfamc_zoo.zoo.registry import resolve
 
-    release = resolve(name, revision=revision)
+    release = open_model(name, revision=revision)
     release.verify()
-    if release.moved_from is not None:
-        output.note(
-            f"{name} has moved on since it was last pulled; what was here is its revision "
-            f"{release.moved_from}"
-        )
     if dest is not None:
         release = copy_release(release, dest)
     if json:

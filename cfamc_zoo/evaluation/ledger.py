@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.lib.format import write_array_header_1_0
 
 from cfamc_zoo.atomic import atomic_file, storage_errors
 from cfamc_zoo.errors import DataError, UsageError
@@ -96,25 +97,21 @@ class FileLedger(Ledger):
         known = path.exists()
         stages = _read(path, key, len(images)) if known else []
         shape = (radii, *images.shape)
+        if not known:
+            _write_images(self.pictures, images, radii)
         with storage_errors(self.pictures):
-            if known:
-                try:
-                    adversarial = np.lib.format.open_memmap(self.pictures, mode="r+")
-                except (FileNotFoundError, ValueError) as error:
-                    raise DataError(
-                        f"{str(self.pictures)!r} is missing or not an array; delete "
-                        f"{str(path)!r} to begin anew"
-                    ) from error
-                if adversarial.shape != shape:
-                    raise DataError(
-                        f"{str(self.pictures)!r} has shape {adversarial.shape}, not {shape}; "
-                        f"delete {str(path)!r} to begin anew"
-                    )
-            else:
-                adversarial = np.lib.format.open_memmap(
-                    self.pictures, mode="w+", dtype=np.float32, shape=shape
-                )
-                adversarial[:] = images
+            try:
+                adversarial = np.lib.format.open_memmap(self.pictures, mode="r+")
+            except (FileNotFoundError, ValueError) as error:
+                raise DataError(
+                    f"{str(self.pictures)!r} is missing or not an array; delete {str(path)!r} to "
+                    "begin anew"
+                ) from error
+        if adversarial.shape != shape:
+            raise DataError(
+                f"{str(self.pictures)!r} has shape {adversarial.shape}, not {shape}; delete "
+                f"{str(path)!r} to begin anew"
+            )
         super().__init__(len(images), adversarial=adversarial)
         self.stages = {(s.attack, s.eps): s for s in stages}
 
@@ -142,6 +139,15 @@ class FileLedger(Ledger):
         with atomic_file(self.path) as path:
             path.write_text(json.dumps({"key": self.key, "stages": stages}, indent=1) + "\n")
         self._written = time.monotonic()
+
+
+def _write_images(path: Path, images: np.ndarray, radii: int) -> None:
+    """Byte by byte: a file that only claims its size kills the process when the disk is full."""
+    header = {"descr": "<f4", "fortran_order": False, "shape": (radii, *images.shape)}
+    with atomic_file(path) as temporary, temporary.open("wb") as file:
+        write_array_header_1_0(file, header)
+        for _ in range(radii):
+            file.write(np.ascontiguousarray(images, "<f4").data)
 
 
 def _read(path: Path, key: dict[str, Any], n: int) -> list[Stage]:

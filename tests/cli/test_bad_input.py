@@ -206,7 +206,19 @@ def limited(*arguments, bytes):
     )
 
 
-@pytest.mark.parametrize("arguments", ["pull TINY --dest copy"])
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        "pull TINY --dest copy",
+        "export TINY -o copy",
+        "export TINY --single-file one.onnx",
+        *(
+            f"attack -m TINY --limit 16 --steps 1 --batch-size 8 {output}"
+            for output in ("--save a.npy", "--save a.parquet", "--state a.json", "--report a.html")
+        ),
+        "attack -m TINY --attack feature --limit 16 --steps 1 --save a.npy",
+    ],
+)
 def test_a_full_disk_is_one_line_and_leaves_nothing(tiny_release, tmp_path, monkeypatch, arguments):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join(p for p in sys.path if p))
@@ -218,7 +230,9 @@ def test_a_full_disk_is_one_line_and_leaves_nothing(tiny_release, tmp_path, monk
     assert tree(tmp_path) == []
 
 
-@pytest.mark.parametrize("arguments", [["list"], ["list", "--json"]])
+@pytest.mark.parametrize(
+    "arguments", [["list"], ["list", "--json"], ["--help"], ["attack", "--help"], []]
+)
 def test_a_result_that_cannot_be_printed_is_one_line(arguments, monkeypatch):
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join(p for p in sys.path if p))
     with open("/dev/full", "w") as full:

@@ -1,0 +1,23 @@
+"""A model as a command is given it, and a word where it is no longer what it was."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from cfamc_zoo.cli import output
+
+if TYPE_CHECKING:
+    from cfamc_zoo.zoo.weights import Release
+
+
+def open_model(name: str | None, *, revision: str | None = None) -> Release:
+    """The release of a name, a folder or ORGANIZATION/NAME; of None, the default model's."""
+    from cfamc_zoo.zoo.registry import default_model, resolve
+
+    release = resolve(name or default_model(), revision=revision)
+    if release.moved_from is not None:
+        output.note(
+            f"{name} has moved on since it was last pulled; what was here is its revision "
+            f"{release.moved_from}"
+        )
+    return release
