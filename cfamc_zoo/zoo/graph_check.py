@@ -7,6 +7,7 @@ ever, fill the memory or read files either.
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from typing import Any
 
 from cfamc_zoo.errors import ReleaseError, first_line
@@ -58,6 +59,8 @@ def check_graph_is_an_encoder(model: Any, config: ReleaseConfig, where: str) -> 
     """
     import onnx
 
+    if not all(isinstance(name, str) for name in _names(model.graph)):
+        raise ReleaseError(f"{where} has names that are not UTF-8; export or pull it again")
     if model.functions or model.graph.sparse_initializer or model.training_info:
         raise ReleaseError(f"{where} is more than an encoder's graph; export it again")
     for node in model.graph.node:
@@ -73,6 +76,17 @@ def check_graph_is_an_encoder(model: Any, config: ReleaseConfig, where: str) -> 
     except Exception as error:  # it raises its own errors, protobuf's and plain ones
         raise _refused(where, error) from error
     _check_sizes(inferred, config, where)
+
+
+def _names(graph: Any) -> Iterator[Any]:
+    """What refers to something; protobuf gives bytes where that is not UTF-8."""
+    for node in graph.node:
+        yield from (*node.input, *node.output)
+    for value in (*graph.initializer, *graph.input, *graph.output, *graph.value_info):
+        yield value.name
+    for initializer in graph.initializer:
+        for entry in initializer.external_data:
+            yield from (entry.key, entry.value)
 
 
 def _check_attribute(attribute: Any, where: str) -> None:

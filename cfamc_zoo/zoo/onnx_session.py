@@ -81,7 +81,10 @@ def open_session(
     try:
         values = [ort.OrtValue.ortvalue_from_numpy(array) for array in weights.values()]
         options.add_external_initializers(list(weights), values)
-        session = ort.InferenceSession(graph, options, providers=[providers[device]])
+        # Without its own second try, which prints to stdout and says nothing new.
+        session = ort.InferenceSession(
+            graph, options, providers=[providers[device]], enable_fallback=False
+        )
     except Exception as error:  # ONNX Runtime's own exceptions have no public base
         raise ReleaseError(
             f"ONNX Runtime refuses {GRAPH} of {release.config.name!r}: "
@@ -148,13 +151,13 @@ def _graph(release: Release, feature: str) -> Any:
         raise ReleaseError(
             f"{GRAPH} of {release.config.name!r} is not ONNX: {first_line(error)}"
         ) from error
+    check_graph_is_an_encoder(model, release.config, f"{GRAPH} of {release.config.name!r}")
     outputs = [output.name for output in model.graph.output]
     if feature not in outputs:
         raise UsageError(
             f"feature {feature!r} is not in {GRAPH}, which gives {', '.join(outputs)}; the "
             "projection needs --backend torch and a release with projector.safetensors"
         )
-    check_graph_is_an_encoder(model, release.config, f"{GRAPH} of {release.config.name!r}")
     return model
 
 

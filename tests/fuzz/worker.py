@@ -9,6 +9,7 @@ outside the interpreter.
 from __future__ import annotations
 
 import faulthandler
+import io
 import json
 import os
 import resource
@@ -17,6 +18,7 @@ import signal
 import sys
 import traceback
 import warnings
+from contextlib import redirect_stdout
 from pathlib import Path
 from typing import Any
 
@@ -79,11 +81,14 @@ def run(mutant: Mutant, folder: Path, outside: Path) -> dict[str, Any]:
     Path("/proc/self/clear_refs").write_text("5")  # the peak counts from here
     for name in concerned(mutant.changed):
         opened.clear()
-        try:
-            said[name] = read(name, folder)
-        except BaseException:
-            said[name] = "leak"
-            wrong.append(f"{name}: {traceback.format_exc()}")
+        with redirect_stdout(io.StringIO()) as printed:
+            try:
+                said[name] = read(name, folder)
+            except BaseException:
+                said[name] = "leak"
+                wrong.append(f"{name}: {traceback.format_exc()}")
+        if printed.getvalue():
+            wrong.append(f"{name} printed {printed.getvalue()!r}")
         allowed = (f"{folder}/", *READABLE)
         wrong += [f"{name} opened {path}" for path in opened if not path.startswith(allowed)]
     if [path.name for path in outside.iterdir() if path.stat().st_atime]:

@@ -186,3 +186,20 @@ def test_a_graph_that_is_more_than_an_encoder(release, change, said):
     model = onnx.load(release.folder / GRAPH, load_external_data=False)
     change(model.graph)
     assert said in refused(release, GRAPH, model.SerializeToString())
+
+
+@pytest.mark.parametrize("name", [b"images", b"conv2d", b"backbone.bn1.bias", b"backbone"])
+def test_names_in_a_graph_that_are_not_text(release, capsys, name):
+    content = release.read(GRAPH)
+    assert name in content
+    bad = content.replace(name, name[:-1] + b"\xee")
+    assert "not UTF-8" in refused(release, GRAPH, bad)
+    assert capsys.readouterr().out == ""
+
+
+def test_the_runtime_prints_nothing(release, capsys):
+    """ONNX Runtime's wrapper announces a second try on stdout, where results go."""
+    content = release.read(GRAPH)
+    assert b"strides" in content
+    refused(release, GRAPH, content.replace(b"strides", b"stride\xee"))
+    assert capsys.readouterr().out == ""
