@@ -77,7 +77,7 @@ def open_session(
     graph, weights = _prepared(release, feature)
     options = ort.SessionOptions()
     options.intra_op_num_threads = threads or len(os.sched_getaffinity(0))
-    options.log_severity_level = 3
+    options.log_severity_level = 4
     try:
         values = [ort.OrtValue.ortvalue_from_numpy(array) for array in weights.values()]
         options.add_external_initializers(list(weights), values)

@@ -79,7 +79,7 @@ def _wrong(row: Any) -> str | None:
     kinds = [{*COMMON, *INTERVAL}, {*COMMON, *DIFFERENCE}]
     if set(row) not in kinds:
         differs = min((set(row) ^ kind for kind in kinds), key=len)
-        return f"a row that lacks, or should lack, {', '.join(sorted(map(str, differs)))}"
+        return f"a row that lacks, or should lack, {', '.join(sorted(map(repr, differs))[:5])}"
     for key, value in row.items():
         if key in (*WORDS, "feature"):
             right = isinstance(value, str)

@@ -79,7 +79,7 @@ def damage_value(value: Any, draw: random.Random) -> Any:
         other = draw.choice(keys)
         value[key], value[other] = value[other], value[key]
     elif isinstance(value, list):
-        value *= draw.choice((2, 3, 1000))
+        value *= min(draw.choice((2, 3, 1000)), 10_000 // len(value) + 1)
     else:
         value[key] = value
         value = dict(value) | {key: json.loads(json.dumps({k: v for k, v in value.items() if k != key}))}  # fmt: skip # noqa: E501

@@ -88,6 +88,7 @@ def test_a_file_too_large_to_be_parsed_is_not_opened(release, name):
         (r'["\ud800"]', "surrogates not allowed"),
         ("{}", "holds no rows"),
         ('[{"metric": "x"}]', "a row that lacks, or should lack"),
+        (r'[{"\n": "x"}]', "a row that lacks, or should lack"),
         ("[" + "{}, " * 1000 + "{}]", "1001 of them"),
     ],
 )
@@ -197,9 +198,9 @@ def test_names_in_a_graph_that_are_not_text(release, capsys, name):
     assert capsys.readouterr().out == ""
 
 
-def test_the_runtime_prints_nothing(release, capsys):
+def test_the_runtime_prints_nothing(release, capfd):
     """ONNX Runtime's wrapper announces a second try on stdout, where results go."""
     content = release.read(GRAPH)
     assert b"strides" in content
     refused(release, GRAPH, content.replace(b"strides", b"stride\xee"))
-    assert capsys.readouterr().out == ""
+    assert capfd.readouterr() == ("", "")
