@@ -11,6 +11,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from itertools import pairwise
 
 import torch
@@ -18,8 +19,10 @@ from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval, fuse_linear_bn_eval
 
 from cfamc_zoo.errors import DataError, ModelError
+from cfamc_zoo.evaluation.scoring import Score, open_scoring
 from cfamc_zoo.zoo.device import fast_dtype
 
+WORTH_EXPORTING = 50_000  # images; an export takes some seconds
 LOWERED_ERROR = 0.05  # of the largest logit, at most, from searching in a lower precision
 
 
@@ -44,6 +47,8 @@ class Target:
         self.model, self.classes = model, classes
         wanted = precision or fast_dtype(example.device)
         self.search, self.precision = _search_copy(model, example, self.logits(example), wanted)
+        self.example = example
+        self._score: Score | None = None
 
     @torch.no_grad()
     def logits(self, images: Tensor) -> Tensor:
@@ -66,7 +71,32 @@ class Target:
             )
         return logits.float()
 
-    def _checked(self, model: nn.Module, images: Tensor) -> Tensor:
+    @contextmanager
+    def scoring(self, count: int) -> Iterator[Score]:
+        """The fast copy for an attack without gradients, on about `count` images in all.
+
+        Where it is worth an export it runs in ONNX Runtime, which then has the threads: torch
+        has one, for the small work between.
+
+        Returns:
+            (N, 3, S, S) to (N, classes) float32.
+        """
+        plain = self.precision == torch.float32 and self.example.device.type == "cpu"
+        if self._score is None and plain and count >= WORTH_EXPORTING:
+            self._score = open_scoring(self.search, self.example)
+        if self._score is None:
+            with torch.no_grad():
+                yield self.search_logits
+            return
+        threads = torch.get_num_threads()
+        torch.set_num_threads(1)
+        try:
+            with torch.no_grad():
+                yield partial(self._checked, self._score)
+        finally:
+            torch.set_num_threads(threads)
+
+    def _checked(self, model: Callable[[Tensor], Tensor], images: Tensor) -> Tensor:
         try:
             logits = model(images)
         except torch.OutOfMemoryError:

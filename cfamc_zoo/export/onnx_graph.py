@@ -10,8 +10,6 @@ from __future__ import annotations
 
 import io
 import json
-import logging
-import warnings
 from dataclasses import dataclass
 
 import numpy as np
@@ -22,9 +20,9 @@ from torch import Tensor, nn
 
 from cfamc_zoo.errors import ReleaseError
 from cfamc_zoo.zoo.encoder import Encoder
+from cfamc_zoo.zoo.onnx_export import to_onnx
 from cfamc_zoo.zoo.weights import MODEL
 
-INPUT = "images"
 OUTPUTS = ("backbone", "representation")
 GRAPH_LIMIT = 300_000  # bytes
 STORED = {"F16": TensorProto.FLOAT16, "F32": TensorProto.FLOAT, "I64": TensorProto.INT64}
@@ -66,20 +64,7 @@ def build_graph(encoder: Encoder, weights: bytes) -> bytes:
     """
     size = encoder.preprocess.size
     example = torch.zeros(2, 3, size, size)
-    with warnings.catch_warnings(), quiet("torch.onnx", "onnxscript", "onnx_ir"):
-        warnings.simplefilter("ignore")
-        program = torch.onnx.export(
-            BothFeatures(encoder).eval(),
-            (example,),
-            dynamo=True,
-            optimize=False,
-            verbose=False,
-            input_names=[INPUT],
-            output_names=list(OUTPUTS),
-            dynamic_shapes={INPUT: {0: torch.export.Dim("batch", min=1)}},
-        )
-    assert program is not None
-    model = program.model_proto
+    model = to_onnx(BothFeatures(encoder).eval(), example, OUTPUTS, optimize=False)
     _drop_zero_biases(model.graph)
     _point_into(model, weights)
     for node in model.graph.node:  # names of this machine's files, of no use to a reader
@@ -181,19 +166,3 @@ def check_graph(graph: bytes, folder: str) -> None:
         onnx.shape_inference.infer_shapes(onnx.load(io.BytesIO(graph), load_external_data=False))
     except (onnx.checker.ValidationError, onnx.shape_inference.InferenceError) as error:
         raise ReleaseError(f"the exported graph is not valid ONNX: {error}") from error
-
-
-class quiet:  # noqa: N801
-    """Mutes loggers for the time of a block: the exporter reports each of its stages."""
-
-    def __init__(self, *names: str):
-        self.loggers = [logging.getLogger(name) for name in names]
-
-    def __enter__(self) -> None:
-        self.levels = [logger.level for logger in self.loggers]
-        for logger in self.loggers:
-            logger.setLevel(logging.ERROR)
-
-    def __exit__(self, *_: object) -> None:
-        for logger, level in zip(self.loggers, self.levels, strict=True):
-            logger.setLevel(level)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Literal
@@ -14,8 +13,9 @@ from torch import nn
 
 from cfamc_zoo.atomic import atomic_file
 from cfamc_zoo.errors import OutputExistsError, ReleaseError
-from cfamc_zoo.export.onnx_graph import INPUT, OUTPUTS, BothFeatures, Parity, compare, quiet
+from cfamc_zoo.export.onnx_graph import OUTPUTS, BothFeatures, Parity, compare
 from cfamc_zoo.export.parity import RELATIVE_LIMIT, sized
+from cfamc_zoo.zoo.onnx_export import INPUT, to_onnx
 from cfamc_zoo.zoo.weights import Release, load_encoder, load_probe
 
 Kind = Literal["features", "classifier"]
@@ -50,19 +50,8 @@ def export_single_file(
     else:
         module, names = BothFeatures(load_encoder(release)).eval(), list(OUTPUTS)
     size = release.config.preprocess.size
-    with warnings.catch_warnings(), quiet("torch.onnx", "onnxscript", "onnx_ir"):
-        warnings.simplefilter("ignore")
-        program = torch.onnx.export(
-            module,
-            (torch.zeros(2, 3, size, size),),
-            dynamo=True,
-            verbose=False,
-            input_names=[INPUT],
-            output_names=names,
-            dynamic_shapes={INPUT: {0: torch.export.Dim("batch", min=1)}},
-        )
-    assert program is not None
-    content = program.model_proto.SerializeToString()
+    example = torch.zeros(2, 3, size, size)
+    content = to_onnx(module, example, names).SerializeToString()
     checked = _check(content, module, names, sized(images, release.config.preprocess))
     with atomic_file(path) as temporary:
         temporary.write_bytes(content)

@@ -62,24 +62,23 @@ class Square:
         # Drawn for the whole run; float32 on the device.
         draws = draws.to(images)
         point = proposal.start(x, seeds)
-        with torch.no_grad():
-            worst = margin(target.search_logits(point), labels)
-        keep = standing.strike(point, worst >= 0)
-        x, point, worst = x[keep], point[keep], worst[keep]
-        for query in range(self.queries):
-            if not len(standing):
-                break
-            rows = standing.rows
-            tried = proposal.propose(x, point, draws[rows, query], square_size(query, side))
-            with torch.no_grad():
-                found = margin(target.search_logits(tried), labels[rows])
-            suspect = found >= 0
-            better = found > worst
-            point = torch.where(better.view(-1, 1, 1, 1), tried, point)
-            worst = torch.where(better, found, worst)
-            if bool(suspect.any()):
-                keep = standing.strike(tried, suspect)
-                x, point, worst = x[keep], point[keep], worst[keep]
+        with target.scoring(len(images) * self.queries) as score:
+            worst = margin(score(point), labels)
+            keep = standing.strike(point, worst >= 0)
+            x, point, worst = x[keep], point[keep], worst[keep]
+            for query in range(self.queries):
+                if not len(standing):
+                    break
+                rows = standing.rows
+                tried = proposal.propose(x, point, draws[rows, query], square_size(query, side))
+                found = margin(score(tried), labels[rows])
+                suspect = found >= 0
+                better = found > worst
+                point = torch.where(better.view(-1, 1, 1, 1), tried, point)
+                worst = torch.where(better, found, worst)
+                if bool(suspect.any()):
+                    keep = standing.strike(tried, suspect)
+                    x, point, worst = x[keep], point[keep], worst[keep]
         standing.rest(point)
         return standing.adversarial
 
