@@ -11,7 +11,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from functools import partial
+from functools import cached_property, partial
 from itertools import pairwise
 
 import torch
@@ -48,7 +48,6 @@ class Target:
         wanted = precision or fast_dtype(example.device)
         self.search, self.precision = _search_copy(model, example, self.logits(example), wanted)
         self.example = example
-        self._score: Score | None = None
 
     @torch.no_grad()
     def logits(self, images: Tensor) -> Tensor:
@@ -82,9 +81,8 @@ class Target:
             (N, 3, S, S) to (N, classes) float32.
         """
         plain = self.precision == torch.float32 and self.example.device.type == "cpu"
-        if self._score is None and plain and count >= WORTH_EXPORTING:
-            self._score = open_scoring(self.search, self.example)
-        if self._score is None:
+        score = self._exported if plain and count >= WORTH_EXPORTING else None
+        if score is None:
             with torch.no_grad():
                 yield self.search_logits
             return
@@ -92,9 +90,13 @@ class Target:
         torch.set_num_threads(1)
         try:
             with torch.no_grad():
-                yield partial(self._checked, self._score)
+                yield partial(self._checked, score)
         finally:
             torch.set_num_threads(threads)
+
+    @cached_property
+    def _exported(self) -> Score | None:
+        return open_scoring(self.search, self.example)
 
     def _checked(self, model: Callable[[Tensor], Tensor], images: Tensor) -> Tensor:
         try:
