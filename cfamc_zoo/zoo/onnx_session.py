@@ -99,7 +99,7 @@ def open_session(
 
 def _prepared(release: Release, feature: str) -> tuple[bytes, dict[str, np.ndarray]]:
     """The graph of one feature over float32 external data, and that data by name."""
-    from onnx import TensorProto, helper
+    from onnx import TensorProto
 
     where = f"{GRAPH} of {release.config.name!r}"
     with ThreadPoolExecutor(1) as pool:
@@ -127,6 +127,16 @@ def _prepared(release: Release, feature: str) -> tuple[bytes, dict[str, np.ndarr
         weights[name] = data
     nodes = [n for n in nodes if not (n.op_type == "Cast" and n.input[0] in widened)]
     nodes = fold_batch_norms(nodes, weights)
+    _rewrite(graph, feature, nodes, inline, weights)
+    return model.SerializeToString(), weights
+
+
+def _rewrite(
+    graph: Any, feature: str, nodes: list[Any], inline: list[Any], weights: dict[str, np.ndarray]
+) -> None:
+    """The graph with these nodes and initializers alone; the weights come from memory."""
+    from onnx import TensorProto, helper
+
     output = next(output for output in graph.output if output.name == feature)
     del graph.node[:], graph.initializer[:], graph.value_info[:], graph.output[:]
     graph.output.append(output)
@@ -137,7 +147,6 @@ def _prepared(release: Release, feature: str) -> tuple[bytes, dict[str, np.ndarr
         tensor = graph.initializer.add(name=name, dims=data.shape, data_type=kind)
         tensor.data_location = TensorProto.EXTERNAL
         tensor.external_data.add(key="location", value=WEIGHTS)
-    return model.SerializeToString(), weights
 
 
 def _graph(release: Release, feature: str) -> Any:
