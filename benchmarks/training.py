@@ -27,8 +27,8 @@ from torch.nn import functional as F
 from torch.utils.flop_counter import FlopCounterMode
 from torchvision import transforms as T
 
+from cfamc_zoo.allocator import keep_freed_memory
 from cfamc_zoo.datasets import load_dataset
-from cfamc_zoo.training.allocator import keep_freed_memory
 from cfamc_zoo.training.batches import Batches
 from cfamc_zoo.training.engine import Engine
 from cfamc_zoo.training.recipe import Recipe, load_recipe
