@@ -45,7 +45,7 @@ def zoo(*arguments, code=0, **options):
         (["probe", "--features", "backbones"], "did you mean backbone"),
         (["probe", "--data", "cifar10-sample"], "test images only"),
         (["probe", "-o", "nowhere/p.safetensors"], "does not exist"),
-        (["export", "nowhere", "-o", "out"], "is not a folder"),
+        (["export", "nowhere", "-o", "out"], "unknown model 'nowhere'"),
         (["pull", "resnet"], "unknown model"),
     ],
 )
