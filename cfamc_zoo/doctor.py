@@ -90,19 +90,16 @@ def _providers() -> Iterator[Finding]:
     import onnxruntime as ort
     from onnx import TensorProto, helper
 
+    from cfamc_zoo.zoo.onnx_runtime import make_session
+
     value = [helper.make_tensor_value_info(n, TensorProto.FLOAT, [1]) for n in ("x", "y")]
     graph = helper.make_graph([helper.make_node("Neg", ["x"], ["y"])], "g", value[:1], value[1:])
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9)
-    ort.set_default_logger_severity(4)  # its own words go to stderr as they please
-    options = ort.SessionOptions()
     for name in ("CPUExecutionProvider", "CUDAExecutionProvider"):
         if name not in ort.get_available_providers():
             continue
         try:
-            session = ort.InferenceSession(
-                model.SerializeToString(), options, providers=[name], enable_fallback=False
-            )
-            works = name in session.get_providers()
+            works = name in make_session(model.SerializeToString(), provider=name).get_providers()
         except Exception:  # ONNX Runtime's own exceptions have no public base
             works = False
         if works:

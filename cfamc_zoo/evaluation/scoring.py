@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from cfamc_zoo.zoo.onnx_export import INPUT, to_onnx
+from cfamc_zoo.zoo.onnx_runtime import make_session
 
 Score = Callable[[Tensor], Tensor]
 
@@ -30,12 +31,9 @@ def open_scoring(model: nn.Module, example: Tensor) -> Score | None:
         content = to_onnx(model, example[:1].expand(2, -1, -1, -1), ["logits"]).SerializeToString()
         options = ort.SessionOptions()
         options.intra_op_num_threads = torch.get_num_threads()
-        options.log_severity_level = 4
         # Waiting threads would take the cores from torch, which makes the next images.
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-        session = ort.InferenceSession(
-            content, options, providers=["CPUExecutionProvider"], enable_fallback=False
-        )
+        session = make_session(content, provider="CPUExecutionProvider", options=options)
 
         def score(images: Tensor) -> Tensor:
             (logits,) = session.run(None, {INPUT: images.contiguous().numpy()})

@@ -16,6 +16,7 @@ from cfamc_zoo.errors import OutputExistsError, ReleaseError
 from cfamc_zoo.export.onnx_graph import OUTPUTS, BothFeatures, Parity, compare
 from cfamc_zoo.export.parity import RELATIVE_LIMIT, sized
 from cfamc_zoo.zoo.onnx_export import INPUT, to_onnx
+from cfamc_zoo.zoo.onnx_runtime import make_session
 from cfamc_zoo.zoo.weights import Release, load_encoder, load_probe
 
 Kind = Literal["features", "classifier"]
@@ -60,13 +61,11 @@ def export_single_file(
 
 def _check(content: bytes, module: nn.Module, names: list[str], x: np.ndarray) -> dict[str, Any]:
     """ONNX's checker, and torch's values from ONNX Runtime."""
-    import onnxruntime
-
     try:
         onnx.checker.check_model(content, full_check=True)
     except (onnx.checker.ValidationError, onnx.shape_inference.InferenceError) as error:
         raise ReleaseError(f"the exported graph is not valid ONNX: {error}") from error
-    session = onnxruntime.InferenceSession(content, providers=["CPUExecutionProvider"])
+    session = make_session(content, provider="CPUExecutionProvider")
     found = session.run(names, {INPUT: x})
     with torch.no_grad():
         expected = module(torch.from_numpy(x))

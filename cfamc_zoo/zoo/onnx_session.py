@@ -18,6 +18,7 @@ import numpy as np
 from cfamc_zoo.errors import ReleaseError, UsageError, first_line
 from cfamc_zoo.zoo.graph_check import check_graph_is_an_encoder
 from cfamc_zoo.zoo.onnx_folding import fold_batch_norms, nodes_for
+from cfamc_zoo.zoo.onnx_runtime import make_session
 from cfamc_zoo.zoo.weights import GRAPH, MODEL, Release
 
 WEIGHTS = "weights"  # where the graph says that they are; they come from memory
@@ -66,7 +67,6 @@ def open_session(
     """
     import onnxruntime as ort
 
-    ort.set_default_logger_severity(4)  # errors come as exceptions; the rest is not for users
     providers = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider"}
     if device not in providers:
         raise UsageError(f"device {device!r} is unknown to ONNX Runtime; give cpu or cuda")
@@ -77,14 +77,10 @@ def open_session(
     graph, weights = _prepared(release, feature)
     options = ort.SessionOptions()
     options.intra_op_num_threads = threads or len(os.sched_getaffinity(0))
-    options.log_severity_level = 4
     try:
         values = [ort.OrtValue.ortvalue_from_numpy(array) for array in weights.values()]
         options.add_external_initializers(list(weights), values)
-        # Without its own second try, which prints to stdout and says nothing new.
-        session = ort.InferenceSession(
-            graph, options, providers=[providers[device]], enable_fallback=False
-        )
+        session = make_session(graph, provider=providers[device], options=options)
     except Exception as error:  # ONNX Runtime's own exceptions have no public base
         raise ReleaseError(
             f"ONNX Runtime refuses {GRAPH} of {release.config.name!r}: "

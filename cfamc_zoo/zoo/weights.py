@@ -112,10 +112,6 @@ def open_release(folder: Path, *, config_sha256: str | None = None) -> Release:
             f"{str(folder / CONFIG)!r} has sha256 {digest[:12]}..., expected "
             f"{config_sha256[:12]}...; delete it and pull again"
         )
-    if len(content) > CONFIG_LIMIT:
-        raise ReleaseError(
-            f"{str(folder / CONFIG)!r} has over {CONFIG_LIMIT} bytes; no release's has: pull again"
-        )
     where = repr(str(folder / CONFIG))
     config = ReleaseConfig.from_json(parse_json(content, where), where)
     for name, record in config.files.items():

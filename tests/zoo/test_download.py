@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from PIL import Image
 
 import cfamc_zoo
 from cfamc_zoo.errors import OutputExistsError, ReleaseError, UsageError
@@ -161,6 +162,18 @@ def test_a_repository_that_moved_since_it_was_pulled_is_noticed(hub, address, tm
     named = command(address, tmp_path, "pull", TINY, "--revision", before)
     assert (named.stdout, named.stderr) == (first.stdout, "")
     assert command(address, tmp_path, "pull", TINY).stderr == "", "it is said once"
+
+
+@pytest.mark.parametrize("name", ["info", "embed"])
+def test_other_commands_notice_it_too(hub, address, tmp_path, name):
+    command(address, tmp_path, "pull", TINY)
+    before = hub.repos[TINY].branches["main"]
+    hub.repos[TINY].commit({CARD: b"a new card"})
+    image = tmp_path / "image.png"
+    Image.new("RGB", (32, 32)).save(image)
+    words = {"info": [TINY], "embed": [image, "-m", TINY, "-o", tmp_path / "e.npy"]}[name]
+    said = f"{TINY} has moved on since it was last pulled; what was here is its revision {before}\n"
+    assert said in command(address, tmp_path, name, *words).stderr
 
 
 def test_a_cache_whose_repositories_share_blobs(hub, address, tiny_files, tmp_path):
