@@ -12,14 +12,15 @@ from cfamc_zoo.evaluation.target import is_out_of_memory
 
 
 def in_batches(
-    rows: Tensor, size: int, work: Callable[[Tensor], None], say: Callable[[str], None]
+    rows: Tensor, size: int, work: Callable[[Tensor, int], None], say: Callable[[str], None]
 ) -> None:
     """Calls `work` with parts of `rows`; halves the parts when memory runs out and goes on.
 
     Args:
         rows: (N,) indices.
         size: the largest part.
-        work: does one part; the same part again, or a half of it, after it has failed.
+        work: does one part, given how many images there is room for, which a last part may
+            have fewer than; the same part again, or a half of it, after it has failed.
         say: told of every halving.
 
     Raises:
@@ -29,7 +30,7 @@ def in_batches(
     while pending:
         part = pending[0]
         try:
-            work(part)
+            work(part, size)
         except Exception as error:
             if not is_out_of_memory(error):
                 raise
@@ -37,9 +38,9 @@ def in_batches(
                 raise ModelError(
                     "out of memory with a single image; use another device or a smaller model"
                 ) from error
-            half = (len(part) + 1) // 2
-            say(f"out of memory with {len(part)} images at a time; going on with {half}")
-            pending = list(torch.cat(pending).split(half))
+            size = (len(part) + 1) // 2
+            say(f"out of memory with {len(part)} images at a time; going on with {size}")
+            pending = list(torch.cat(pending).split(size))
             if torch.cuda.is_available():
                 torch.cuda.empty_cache()
         else:
@@ -55,5 +56,5 @@ def gathered(
         work: (k,) rows to (k, ...).
     """
     found: list[Tensor] = []
-    in_batches(torch.arange(n), size, lambda rows: found.append(work(rows)), say)
+    in_batches(torch.arange(n), size, lambda rows, _: found.append(work(rows)), say)
     return torch.cat(found)

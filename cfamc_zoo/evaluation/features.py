@@ -132,7 +132,7 @@ def evaluate_features(
             for part, (eps, threat) in enumerate(zip(epsilons, threats, strict=True)):
                 raid = _Raid(target, images, clean, attack, threat, seed, ledger, part, eps)
 
-                def work(rows: Tensor, raid: _Raid = raid) -> None:
+                def work(rows: Tensor, _: int, raid: _Raid = raid) -> None:
                     raid.batch(rows)
                     advance(2 * len(rows), raid.eps)
 

@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from cfamc_zoo.evaluation.attacks.batch import Batch
 from cfamc_zoo.evaluation.attacks.ensemble import Ensemble, members_of
 from cfamc_zoo.evaluation.attacks.protocol import Attack
 from cfamc_zoo.evaluation.batching import in_batches
@@ -175,7 +176,7 @@ class _Siege:
         """The images as they are."""
         stage = self.ledger.stage("", "")
 
-        def work(rows: Tensor) -> None:
+        def work(rows: Tensor, _: int) -> None:
             start = time.perf_counter()
             chosen = rows.to(self.images.device)
             right = target.predictions(self.images[chosen]) == self.labels[chosen]
@@ -205,10 +206,10 @@ class _Siege:
         self.ledger.record(stage, rows, np.zeros(len(rows), bool), tried=0, seconds=0)
         self._advance(stage, len(self.images) - len(standing))
 
-        def work(rows: Tensor) -> None:
+        def work(rows: Tensor, room: int) -> None:
             todo = rows[torch.from_numpy(stage.verdicts[rows.numpy()] == UNKNOWN)]
             if len(todo):
-                self._batch(target, attack, threat, stage, todo, part)
+                self._batch(target, attack, threat, stage, todo, part, room)
             self._advance(stage, len(rows))
 
         in_batches(standing, self.batch_size, work, self.say)
@@ -221,12 +222,14 @@ class _Siege:
         stage: Stage,
         rows: Tensor,
         part: int,
+        room: int,
     ) -> None:
         start = time.perf_counter()
         chosen = rows.to(self.images.device)
         x, y = self.images[chosen], self.labels[chosen]
         seeds = [self.seed * 2**32 + i for i in rows.tolist()]
-        adversarial = attack.run(target, x, y, threat, seeds=seeds)
+        batch = Batch(x, y, seeds, room)
+        adversarial = attack.run(target, batch, threat)
         stands = (target.predictions(adversarial) == y).cpu().numpy()
         seconds = time.perf_counter() - start
         if self.ledger.adversarial is not None:

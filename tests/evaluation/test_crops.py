@@ -5,6 +5,7 @@ import torch
 from torch import nn
 
 from cfamc_zoo.errors import UsageError
+from cfamc_zoo.evaluation.attacks.batch import Batch
 from cfamc_zoo.evaluation.attacks.pgd import Pgd
 from cfamc_zoo.evaluation.crops import crops_notes, crops_settings
 from cfamc_zoo.evaluation.robustness import evaluate
@@ -62,7 +63,7 @@ def test_through_the_expectation_is_stronger_than_past_the_crops():
     with attacked(blind, IMAGES, labels, 10) as target:
         # On the labels of the model that is attacked; where the blind one differs, it has moved
         # nothing, which is what an attacker without crops would do.
-        x = ATTACK.run(target, IMAGES, labels, threat_of("linf", eps), seeds=range(24))
+        x = ATTACK.run(target, Batch(IMAGES, labels, range(24), 24), threat_of("linf", eps))
     past = int((own_labels(model, x) == labels).sum())
     assert through < past
 

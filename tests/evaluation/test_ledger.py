@@ -104,7 +104,7 @@ class Small(Convolutional):
 def test_when_memory_runs_out_batches_are_halved_and_it_is_said():
     said, sizes = [], []
 
-    def work(part):
+    def work(part, room):
         sizes.append(len(part))
         Small()(torch.zeros(len(part), 3, 8, 8))
 
@@ -130,7 +130,7 @@ def test_a_measurement_goes_on_with_smaller_batches_to_the_same_verdicts():
 
 
 def test_one_image_too_large_is_an_error():
-    def work(part):
+    def work(part, room):
         raise RuntimeError("DefaultCPUAllocator: can't allocate memory: 1 TB")
 
     with pytest.raises(ModelError, match="out of memory with a single image"):

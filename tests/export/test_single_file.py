@@ -7,6 +7,7 @@ import torch
 
 import cfamc_zoo
 from cfamc_zoo.errors import OutputExistsError, ReleaseError
+from cfamc_zoo.evaluation.attacks.batch import Batch
 from cfamc_zoo.evaluation.attacks.pgd import Pgd
 from cfamc_zoo.evaluation.target import attacked
 from cfamc_zoo.export import single_file
@@ -52,7 +53,7 @@ def test_the_classifier_predicts_the_same_on_the_same_adversarial_images(
     labels = torch.from_numpy(sample.labels[:256])
     attack = Pgd(steps=10, step_size=2 / 255)
     with attacked(classifier, x, labels, 10) as target:
-        adversarial = attack.run(target, x, labels, Linf(8 / 255), seeds=range(len(x)))
+        adversarial = attack.run(target, Batch(x, labels, range(len(x)), len(x)), Linf(8 / 255))
     assert (adversarial != x).any()
     assert (adversarial - x).abs().max() <= 8 / 255 + 1e-6
     with torch.no_grad():

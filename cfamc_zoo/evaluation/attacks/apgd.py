@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from cfamc_zoo.errors import UnknownNameError, UsageError
+from cfamc_zoo.evaluation.attacks.batch import Batch
 from cfamc_zoo.evaluation.attacks.draws import on_surface
 from cfamc_zoo.evaluation.attacks.losses import (
     LOSSES,
@@ -25,8 +26,7 @@ RHO = 0.75  # a step that rises less often than this part of a period is too lon
 INERTIA = 0.25  # of the last move in the next
 FIRST, SHORTER, SHORTEST = 0.22, 0.03, 0.06  # periods between checks, as parts of the steps
 
-# (n, C) logits and (n,) rows of the batch to (n,) losses.
-Objective = Callable[[Tensor, Tensor], Tensor]
+Objective = Callable[[Tensor], Tensor]  # (n, C) logits to (n,) losses
 
 
 @dataclass(frozen=True)
@@ -56,27 +56,12 @@ class Apgd:
     def name(self) -> str:
         return f"APGD-{self.loss.upper()}"
 
-    def run(
-        self,
-        target: Target,
-        images: Tensor,
-        labels: Tensor,
-        threat: Threat,
-        *,
-        seeds: Sequence[int],
-    ) -> Tensor:
+    def run(self, target: Target, batch: Batch, threat: Threat) -> Tensor:
         """As `Attack.run`."""
-        standing = Standing(target, images, labels)
+        standing = Standing(target, batch)
         loss = LOSSES["margin" if self.loss == "dlr" and target.classes < 3 else self.loss]
-        for restart in range(self.restarts):
-            ascend(
-                standing,
-                threat,
-                lambda logits, rows: loss(logits, labels[rows]),
-                steps=self.steps,
-                seeds=seeds,
-                run=restart,
-            )
+        for _ in standing.runs(self.restarts):
+            ascend(standing, threat, lambda logits: loss(logits, standing.labels), steps=self.steps)
         return standing.adversarial
 
 
@@ -102,28 +87,17 @@ class ApgdTargeted:
     def name(self) -> str:
         return "APGD-T"
 
-    def run(
-        self,
-        target: Target,
-        images: Tensor,
-        labels: Tensor,
-        threat: Threat,
-        *,
-        seeds: Sequence[int],
-    ) -> Tensor:
+    def run(self, target: Target, batch: Batch, threat: Threat) -> Tensor:
         """As `Attack.run`."""
-        standing = Standing(target, images, labels)
+        standing = Standing(target, batch)
         loss = targeted_dlr if target.classes >= 4 else difference
-        rivals = rivals_of(target.logits(images), labels, self.targets)
-        for column, rival in enumerate(rivals.T):
-            ascend(
-                standing,
-                threat,
-                lambda logits, rows, rival=rival: loss(logits, labels[rows], rival[rows]),  # type: ignore[misc]
-                steps=self.steps,
-                seeds=seeds,
-                run=column,
-            )
+        rivals = rivals_of(target.logits(batch.images), batch.labels, self.targets)
+
+        def objective(logits: Tensor) -> Tensor:
+            return loss(logits, standing.labels, rivals[standing.rows, standing.run])
+
+        for _ in standing.runs(rivals.shape[1]):
+            ascend(standing, threat, objective, steps=self.steps)
         return standing.adversarial
 
 
@@ -150,26 +124,14 @@ class _Climb:
                 setattr(self, name, value[who])
 
 
-def ascend(
-    standing: Standing,
-    threat: Threat,
-    objective: Objective,
-    *,
-    steps: int,
-    seeds: Sequence[int],
-    run: int,
-) -> None:
-    """One run of AutoPGD over all that stand.
+def ascend(standing: Standing, threat: Threat, objective: Objective, *, steps: int) -> None:
+    """AutoPGD over all rows that stand.
 
     Args:
         objective: what to maximize.
-        seeds: one an image of the batch.
-        run: chooses the random start.
     """
-    if not len(standing):
-        return
-    x = standing.images[standing.rows]
-    start = x + on_surface(x, threat, [seeds[i] for i in standing.rows.tolist()], run)
+    x = standing.images
+    start = x + on_surface(x, threat, standing.keys)
     loss, gradient, suspect = _look(standing, objective, start)
     climb = _Climb(
         x=x,
@@ -214,9 +176,9 @@ def _look(
     """Loss, gradient and whom the search takes for misclassified."""
     points = points.detach().requires_grad_()
     logits = standing.target.search_logits(points)
-    losses = objective(logits, standing.rows)
+    losses = objective(logits)
     (gradient,) = torch.autograd.grad(losses.sum(), points)
-    suspect = logits.detach().argmax(1) != standing.labels[standing.rows]
+    suspect = logits.detach().argmax(1) != standing.labels
     return losses.detach(), gradient, suspect
 
 

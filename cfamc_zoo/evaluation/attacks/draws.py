@@ -10,25 +10,24 @@ from torch import Tensor
 
 from cfamc_zoo.zoo.threat import Threat
 
+Key = tuple[int, int]  # an image's seed, and which restart or target: each has its own numbers
 
-def draw(
-    seeds: Sequence[int], run: int, sample: Callable[[np.random.Generator], np.ndarray]
-) -> Tensor:
+
+def draw(keys: Sequence[Key], sample: Callable[[np.random.Generator], np.ndarray]) -> Tensor:
     """One sample an image.
 
     Args:
-        seeds: (N,), one an image.
-        run: which restart or target; each has its own numbers.
+        keys: (N,), one an image.
         sample: called with the image's generator.
 
     Returns:
         (N, ...) float32 on the CPU.
     """
-    samples = [sample(np.random.default_rng((seed, run))) for seed in seeds]
+    samples = [sample(np.random.default_rng(key)) for key in keys]
     return torch.from_numpy(np.stack(samples).astype(np.float32))
 
 
-def in_ball(images: Tensor, threat: Threat, seeds: Sequence[int], run: int) -> Tensor:
+def in_ball(images: Tensor, threat: Threat, keys: Sequence[Key]) -> Tensor:
     """Perturbations that are uniform in the ball, then clipped to the image.
 
     Args:
@@ -39,7 +38,7 @@ def in_ball(images: Tensor, threat: Threat, seeds: Sequence[int], run: int) -> T
     """
     shape = images.shape[1:]
     if threat.norm == "linf":
-        noise = draw(seeds, run, lambda r: r.uniform(-threat.eps, threat.eps, shape))
+        noise = draw(keys, lambda r: r.uniform(-threat.eps, threat.eps, shape))
         return threat.project(images, noise.to(images))
 
     def sample(generator: np.random.Generator) -> np.ndarray:
@@ -47,18 +46,18 @@ def in_ball(images: Tensor, threat: Threat, seeds: Sequence[int], run: int) -> T
         radius = threat.eps * generator.random() ** (1 / direction.size)
         return direction * (radius / np.linalg.norm(direction))
 
-    return threat.project(images, draw(seeds, run, sample).to(images))
+    return threat.project(images, draw(keys, sample).to(images))
 
 
-def on_surface(images: Tensor, threat: Threat, seeds: Sequence[int], run: int) -> Tensor:
+def on_surface(images: Tensor, threat: Threat, keys: Sequence[Key]) -> Tensor:
     """Perturbations of norm eps, then clipped to the image: where AutoPGD starts.
 
     Uniform noise scaled to the surface of the L-infinity ball, Gaussian of the L2 ball.
     """
     shape = images.shape[1:]
     if threat.norm == "linf":
-        noise = draw(seeds, run, lambda r: r.uniform(-1, 1, shape)).to(images)
+        noise = draw(keys, lambda r: r.uniform(-1, 1, shape)).to(images)
     else:
-        noise = draw(seeds, run, lambda r: r.standard_normal(shape)).to(images)
+        noise = draw(keys, lambda r: r.standard_normal(shape)).to(images)
     size = threat.size(noise).view(-1, 1, 1, 1)
     return threat.project(images, noise * (threat.eps / size))

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from cfamc_zoo.errors import UsageError
+from cfamc_zoo.evaluation.attacks.batch import Batch
 from cfamc_zoo.evaluation.attacks.hyperplane import step_onto
 from cfamc_zoo.evaluation.attacks.losses import difference, rivals_of
 from cfamc_zoo.evaluation.attacks.standing import Standing
@@ -47,32 +47,23 @@ class FabTargeted:
     def name(self) -> str:
         return "FAB-T"
 
-    def run(
-        self,
-        target: Target,
-        images: Tensor,
-        labels: Tensor,
-        threat: Threat,
-        *,
-        seeds: Sequence[int],
-    ) -> Tensor:
+    def run(self, target: Target, batch: Batch, threat: Threat) -> Tensor:
         """As `Attack.run`."""
-        standing = Standing(target, images, labels)
-        rivals = rivals_of(target.logits(images), labels, self.targets)
-        for rival in rivals.T:
-            self._towards(standing, rival, threat)
+        standing = Standing(target, batch)
+        rivals = rivals_of(target.logits(batch.images), batch.labels, self.targets)
+        for _ in standing.runs(rivals.shape[1]):
+            self._towards(standing, rivals, threat)
         return standing.adversarial
 
-    def _towards(self, standing: Standing, rival: Tensor, threat: Threat) -> None:
-        """One run towards (N,) classes over all that stand."""
-        target, labels = standing.target, standing.labels
-        x = standing.images[standing.rows]
-        point = x
+    def _towards(self, standing: Standing, rivals: Tensor, threat: Threat) -> None:
+        """Run k goes towards the k-th of (N, runs) classes."""
+        target = standing.target
+        x = point = standing.images
         for _ in range(self.steps):
             if not len(standing):
                 return
-            rows = standing.rows
-            ahead, normal = _linearize(target, point, labels[rows], rival[rows])
+            labels, rival = standing.labels, rivals[standing.rows, standing.run]
+            ahead, normal = _linearize(target, point, labels, rival)
             from_point = step_onto(point, normal, -ahead, threat)
             # The same hyperplane, seen from the image.
             offset = (normal * (x - point)).flatten(1).sum(1)
@@ -85,7 +76,7 @@ class FabTargeted:
             ) * pull
             point = point.clamp(0, 1)
             with torch.no_grad():
-                crossed = target.search_logits(point).argmax(1) != labels[rows]
+                crossed = target.search_logits(point).argmax(1) != labels
             # Rounding may leave a point on the surface by a last digit outside.
             within = threat.size(point - x) <= threat.eps
             keep = standing.strike(point, crossed & within)
@@ -94,10 +85,10 @@ class FabTargeted:
 
 
 def _linearize(
-    target: Target, point: Tensor, labels: Tensor, rivals: Tensor
+    target: Target, point: Tensor, labels: Tensor, rival: Tensor
 ) -> tuple[Tensor, Tensor]:
     """How far the rival is ahead of the label, (n,), and the gradient of that."""
     point = point.detach().requires_grad_()
-    ahead = difference(target.search_logits(point), labels, rivals)
+    ahead = difference(target.search_logits(point), labels, rival)
     (gradient,) = torch.autograd.grad(ahead.sum(), point)
     return ahead.detach(), gradient

@@ -84,7 +84,7 @@ class FeatureAttack:
         size = self.step_size or 2.5 * threat.eps / self.steps
         measure = DISTANCES[self.distance]
         # Not at the image: there its own distance is zero, and has no gradient.
-        delta = in_ball(images, threat, seeds, run)
+        delta = in_ball(images, threat, [(seed, run) for seed in seeds])
         best, best_gain = images, torch.full_like(images[:, 0, 0, 0], -torch.inf)
         for step in range(self.steps + 1):
             point = (images + delta).requires_grad_()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -10,6 +9,7 @@ import torch
 from torch import Tensor
 
 from cfamc_zoo.errors import UnknownNameError, UsageError
+from cfamc_zoo.evaluation.attacks.batch import Batch
 from cfamc_zoo.evaluation.attacks.draws import in_ball
 from cfamc_zoo.evaluation.attacks.losses import LOSSES, LossName
 from cfamc_zoo.evaluation.attacks.standing import Standing
@@ -52,28 +52,19 @@ class Pgd:
     def name(self) -> str:
         return f"PGD-{self.steps}" + ("" if self.loss == "ce" else f" {self.loss}")
 
-    def run(
-        self,
-        target: Target,
-        images: Tensor,
-        labels: Tensor,
-        threat: Threat,
-        *,
-        seeds: Sequence[int],
-    ) -> Tensor:
+    def run(self, target: Target, batch: Batch, threat: Threat) -> Tensor:
         """As `Attack.run`."""
-        standing = Standing(target, images, labels)
+        standing = Standing(target, batch)
         size = self.step_size or 2.5 * threat.eps / self.steps
         loss = LOSSES[self.loss]
-        for restart in range(self.restarts):
-            if not len(standing):
-                break
-            x = images[standing.rows]
-            delta = torch.zeros_like(x)
+        for _ in standing.runs(self.restarts):
+            x = standing.images
             if self.start == "random":
-                delta = in_ball(x, threat, [seeds[i] for i in standing.rows.tolist()], restart)
+                delta = in_ball(x, threat, standing.keys)
+            else:
+                delta = torch.zeros_like(x)
             for _ in range(self.steps):
-                y = labels[standing.rows]
+                y = standing.labels
                 point = (x + delta).requires_grad_()
                 logits = target.search_logits(point)
                 (gradient,) = torch.autograd.grad(loss(logits, y).sum(), point)

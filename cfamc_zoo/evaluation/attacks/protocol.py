@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Protocol
 
 from torch import Tensor
 
+from cfamc_zoo.evaluation.attacks.batch import Batch
 from cfamc_zoo.evaluation.target import Target
 from cfamc_zoo.zoo.threat import Threat
 
@@ -19,28 +19,18 @@ class Attack(Protocol):
         """As results show it: "APGD-CE"."""
         ...
 
-    def run(
-        self,
-        target: Target,
-        images: Tensor,
-        labels: Tensor,
-        threat: Threat,
-        *,
-        seeds: Sequence[int],
-    ) -> Tensor:
+    def run(self, target: Target, batch: Batch, threat: Threat) -> Tensor:
         """Attacks a batch.
 
         An image that has fallen, confirmed by the exact model, leaves the batch at once.
 
         Args:
             target: the model.
-            images: (N, 3, S, S) float32 in [0, 1], classified correctly.
-            labels: (N,) int64.
+            batch: images that it classifies correctly.
             threat: norm and radius.
-            seeds: one an image: its random numbers do not depend on the batch it is in.
 
         Returns:
-            (N, 3, S, S) perturbed images inside the threat model, the first that fools the
-            model where one was found.
+            (N, 3, S, S) perturbed images inside the threat model; one that fools the model
+            where one was found.
         """
         ...

@@ -12,7 +12,8 @@ import torch
 from torch import Tensor
 
 from cfamc_zoo.errors import UsageError
-from cfamc_zoo.evaluation.attacks.draws import draw
+from cfamc_zoo.evaluation.attacks.batch import Batch
+from cfamc_zoo.evaluation.attacks.draws import Key, draw
 from cfamc_zoo.evaluation.attacks.losses import margin
 from cfamc_zoo.evaluation.attacks.standing import Standing
 from cfamc_zoo.evaluation.target import Target
@@ -45,33 +46,26 @@ class Square:
     def name(self) -> str:
         return "Square"
 
-    def run(
-        self,
-        target: Target,
-        images: Tensor,
-        labels: Tensor,
-        threat: Threat,
-        *,
-        seeds: Sequence[int],
-    ) -> Tensor:
+    def run(self, target: Target, batch: Batch, threat: Threat) -> Tensor:
         """As `Attack.run`."""
-        standing = Standing(target, images, labels)
-        x, channels, side = images, images.shape[1], images.shape[-1]
+        standing = Standing(target, batch)
+        x, channels, side = batch.images, batch.images.shape[1], batch.images.shape[-1]
         proposal = _Linf(threat.eps) if threat.norm == "linf" else _L2(threat.eps)
-        draws = draw(seeds, 0, lambda r: r.random((self.queries, 5 + channels)))
+        draws = draw(_keys(batch, 0), lambda r: r.random((self.queries, 5 + channels)))
         # Drawn for the whole run; float32 on the device.
-        draws = draws.to(images)
-        point = proposal.start(x, seeds)
-        with target.scoring(len(images) * self.queries) as score:
-            worst = margin(score(point), labels)
+        draws = draws.to(x)
+        point = proposal.start(x, _keys(batch, 1))
+        with target.scoring(len(batch) * self.queries) as score:
+            worst = margin(score(point), batch.labels)
             keep = standing.strike(point, worst >= 0)
             x, point, worst = x[keep], point[keep], worst[keep]
             for query in range(self.queries):
                 if not len(standing):
                     break
-                rows = standing.rows
-                tried = proposal.propose(x, point, draws[rows, query], square_size(query, side))
-                found = margin(score(tried), labels[rows])
+                tried = proposal.propose(
+                    x, point, draws[standing.rows, query], square_size(query, side)
+                )
+                found = margin(score(tried), standing.labels)
                 suspect = found >= 0
                 better = found > worst
                 point = torch.where(better.view(-1, 1, 1, 1), tried, point)
@@ -81,6 +75,11 @@ class Square:
                     x, point, worst = x[keep], point[keep], worst[keep]
         standing.rest(point)
         return standing.adversarial
+
+
+def _keys(batch: Batch, part: int) -> list[Key]:
+    """Of the queries (0) and of the start (1)."""
+    return [(seed, part) for seed in batch.seeds]
 
 
 def square_size(query: int, side: int) -> int:
@@ -95,9 +94,9 @@ class _Linf:
     def __init__(self, eps: float):
         self.eps = eps
 
-    def start(self, x: Tensor, seeds: Sequence[int]) -> Tensor:
+    def start(self, x: Tensor, keys: Sequence[Key]) -> Tensor:
         shape = (x.shape[1], 1, x.shape[-1])
-        stripes = draw(seeds, 1, lambda r: r.choice((-1.0, 1.0), shape)).to(x)
+        stripes = draw(keys, lambda r: r.choice((-1.0, 1.0), shape)).to(x)
         return (x + self.eps * stripes).clamp(0, 1)
 
     def propose(self, x: Tensor, point: Tensor, draws: Tensor, size: int) -> Tensor:
@@ -118,7 +117,7 @@ class _L2:
         scale = self.eps / _norm(delta).clamp_min(1e-12)
         return torch.addcmul(x.flatten(2), delta, scale).clamp_(0, 1).view(x.shape)
 
-    def start(self, x: Tensor, seeds: Sequence[int]) -> Tensor:
+    def start(self, x: Tensor, keys: Sequence[Key]) -> Tensor:
         side = x.shape[-1]
         tile = max(side // TILES, 1)
         count = side // tile
@@ -129,7 +128,7 @@ class _L2:
             turned = generator.random((count, count)) > 0.5
             return np.concatenate((signs, turned[None]))
 
-        drawn = draw(seeds, 1, sample).to(x)
+        drawn = draw(keys, sample).to(x)
         signs, turned = drawn[:, :-1], drawn[:, -1:] > 0
         bump = pattern(tile).to(x)
         tiles = torch.where(turned[..., None, None], bump.T, bump) * signs[..., None, None]

@@ -8,6 +8,7 @@ import torch
 
 from cfamc_zoo.errors import UnknownNameError, UsageError
 from cfamc_zoo.evaluation.attacks.apgd import Apgd, ApgdTargeted
+from cfamc_zoo.evaluation.attacks.batch import Batch
 from cfamc_zoo.evaluation.attacks.ensemble import AUTOATTACK, Ensemble, substitutions
 from cfamc_zoo.evaluation.attacks.fab import FabTargeted
 from cfamc_zoo.evaluation.attacks.pgd import Pgd
@@ -82,7 +83,7 @@ def test_what_comes_back_is_in_the_ball_and_in_the_image(attack, norm):
     labels = own_labels(model, images)
     threat = threat_of(norm, RADII[norm])
     with attacked(model, images, labels, 5) as target:
-        adversarial = attack.run(target, images, labels, threat, seeds=range(24))
+        adversarial = attack.run(target, Batch(images, labels, range(24), 24), threat)
     assert threat.size(adversarial - images).max() <= threat.eps * (1 + 1e-5) + 1e-7
     assert adversarial.min() >= 0 and adversarial.max() <= 1
     stands = own_labels(model, adversarial) == labels
@@ -95,12 +96,14 @@ def test_equal_batches_give_equal_bits_and_other_batches_the_same_verdicts(attac
     labels = own_labels(model, images)
     with attacked(model, images, labels, 5) as target:
         threat = threat_of("linf", RADII["linf"])
-        a, b = (attack.run(target, images, labels, threat, seeds=range(24)) for _ in range(2))
+        a, b = (attack.run(target, Batch(images, labels, range(24), 24), threat) for _ in range(2))
         assert torch.equal(a, b)
         order = torch.randperm(24, generator=torch.Generator().manual_seed(0))
         c = torch.empty_like(a)
         for part in order.split(7):
-            c[part] = attack.run(target, images[part], labels[part], threat, seeds=part.tolist())
+            c[part] = attack.run(
+                target, Batch(images[part], labels[part], part.tolist(), 7), threat
+            )
     assert ((own_labels(model, a) == labels) != (own_labels(model, c) == labels)).sum() <= 1
 
 
@@ -113,7 +116,7 @@ def test_automatic_steps_reach_a_higher_loss_than_fixed_ones(norm):
     with attacked(model, images, labels, 5) as target:
         losses = []
         for attack in (Pgd(steps=50), Apgd("ce", steps=50)):
-            x = attack.run(target, images, labels, threat, seeds=range(24))
+            x = attack.run(target, Batch(images, labels, range(24), 24), threat)
             logits = target.logits(x)
             losses.append(torch.nn.functional.cross_entropy(logits, labels, reduction="none"))
     stands = (target.logits(x).argmax(1) == labels).cpu()

@@ -8,6 +8,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from cfamc_zoo.errors import DataError, ModelError, UsageError
+from cfamc_zoo.evaluation.attacks.batch import Batch
 from cfamc_zoo.evaluation.attacks.pgd import Pgd
 from cfamc_zoo.evaluation.intervals import wilson
 from cfamc_zoo.evaluation.robustness import evaluate
@@ -80,7 +81,7 @@ def test_on_a_linear_model_the_verdicts_are_the_exact_ones(images):
 def test_perturbations_stay_in_the_ball_and_in_the_image(images):
     model, labels = Convolutional(), torch.zeros(60, dtype=torch.long)
     with attacked(model, images, labels, CLASSES) as target:
-        adversarial = Pgd(steps=5).run(target, images, labels, Linf(EPS), seeds=list(range(60)))
+        adversarial = Pgd(steps=5).run(target, Batch(images, labels, range(60), 60), Linf(EPS))
     assert (adversarial - images).abs().max() <= EPS + 1e-6
     assert adversarial.min() >= 0
     assert adversarial.max() <= 1
@@ -132,7 +133,7 @@ def test_every_fall_is_the_models_own_in_float32(images):
         wrong = nn.Linear(1, 1)
         wrong.forward = lambda x: -20 * model(x)  # says that everything has fallen
         target.search = wrong
-        adversarial = Pgd(steps=3).run(target, images, labels, Linf(EPS), seeds=list(range(60)))
+        adversarial = Pgd(steps=3).run(target, Batch(images, labels, range(60), 60), Linf(EPS))
         fallen = target.predictions(adversarial) != labels
     # Its gradients lead away from every boundary, so hardly any image really falls.
     assert fallen.float().mean() < 0.2
