@@ -29,7 +29,7 @@ from cfamc_zoo.datasets import load_dataset
 from cfamc_zoo.export.release import save_encoder
 from cfamc_zoo.export.single_file import export_single_file
 from cfamc_zoo.zoo.encoder import Encoder
-from cfamc_zoo.zoo.onnx_session import open_session
+from cfamc_zoo.zoo.onnx_cache import open_kept_session
 from cfamc_zoo.zoo.registry import default_model, resolve
 from cfamc_zoo.zoo.spec import Architecture
 from cfamc_zoo.zoo.weights import MODEL, open_release
@@ -55,7 +55,7 @@ def onnx_calls(name: str, single: Path) -> Calls:
     threads = torch.get_num_threads()
 
     def ours() -> Any:
-        return open_session(resolve(name), "backbone", threads=threads)
+        return open_kept_session(resolve(name), "backbone", threads=threads)
 
     def plain() -> Any:
         options = onnxruntime.SessionOptions()

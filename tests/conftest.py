@@ -1,6 +1,10 @@
 """Releases that tests use: tiny, with BatchNorm statistics that are not the initial ones."""
 
+import os
+import resource
+import shutil
 import signal
+import subprocess
 
 import pytest
 import torch
@@ -15,6 +19,12 @@ from cfamc_zoo.zoo.weights import PROBE
 
 # A job in the background of a shell ignores Ctrl-C, and what it starts inherits that.
 signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def own_cache(tmp_path_factory):
+    """What tests keep between runs of the program is not the user's."""
+    os.environ["CFAMC_ZOO_CACHE"] = str(tmp_path_factory.mktemp("cache"))
 
 
 def randomize_batchnorm(module):
@@ -77,3 +87,19 @@ def tiny_release(tmp_path_factory, sample):
 def tiny_files(tiny_release):
     """The same release as names to bytes, card included."""
     return {f.name: f.read_bytes() for f in tiny_release.iterdir()}
+
+
+@pytest.fixture
+def small_disk(tmp_path):
+    """A folder on a disk of 64 KiB; where none may be mounted, files may not get larger."""
+    folder = tmp_path / "small"
+    folder.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", str(folder)]
+    if shutil.which("mount") and subprocess.run(mount, capture_output=True).returncode == 0:
+        yield folder
+        subprocess.run(["umount", "-l", str(folder)], check=True)
+        return
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (65536, before[1]))
+    yield folder
+    resource.setrlimit(resource.RLIMIT_FSIZE, before)

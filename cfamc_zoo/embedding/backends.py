@@ -45,9 +45,13 @@ def open_backend(
             "backbone or the representation"
         )
     if backend == "onnx":
+        if device in (None, "cpu"):
+            from cfamc_zoo.zoo.onnx_cache import open_kept_session
+
+            return open_kept_session(release, feature, threads=threads)
         from cfamc_zoo.zoo.onnx_session import open_session
 
-        return open_session(release, feature, device=device or "cpu", threads=threads)
+        return open_session(release, feature, device=device, threads=threads)
     return _torch(release, feature, device, threads)
 
 

@@ -27,6 +27,7 @@ from cfamc_zoo.training.recipe import Recipe
 from cfamc_zoo.zoo.encoder import Encoder
 
 METRICS = "metrics.jsonl"
+LONGEST_SILENCE = 60.0  # seconds; ten batches of the paper's recipe take a laptop half an hour
 
 
 @dataclass(frozen=True)
@@ -70,7 +71,7 @@ def train(
         images: (N, S, S, 3) uint8.
         run: folder for the checkpoint and metrics.jsonl; it must exist.
         device: where to train.
-        report: called every `recipe.log_steps` batches.
+        report: called every `recipe.log_steps` batches, and after each that ends a minute later.
         stop: asked after every batch; True ends the run there, with a checkpoint.
 
     Raises:
@@ -110,7 +111,8 @@ def _run(
         stopped = any_rank(stop(), engine.delta.device)
         ends = stopped or progress.step == last
 
-        if ends or progress.step % recipe.log_steps == 0:
+        overdue = time.monotonic() - logged_at > LONGEST_SILENCE
+        if ends or overdue or progress.step % recipe.log_steps == 0:
             loss = _finite(engine.loss.item(), progress.step, run)  # waits for the device
             now = time.monotonic()
             progress.seconds = before + now - started

@@ -31,7 +31,7 @@ class OnnxEncoder:
 
     session: Any
     feature: str
-    weights: Mapping[str, np.ndarray]  # kept: the session reads them where they lie
+    weights: Any  # kept: the session reads them where they lie
 
     def __call__(self, images: np.ndarray) -> np.ndarray:
         try:
@@ -74,12 +74,10 @@ def open_session(
         raise UsageError(
             f"device {device!r} is not in this ONNX Runtime; use cpu, or see `cfamc-zoo doctor`"
         )
-    graph, weights = _prepared(release, feature)
-    options = ort.SessionOptions()
-    options.intra_op_num_threads = threads or len(os.sched_getaffinity(0))
+    graph, weights = prepare(release, feature)
+    options = session_options(threads)
+    add_weights(options, weights)
     try:
-        values = [ort.OrtValue.ortvalue_from_numpy(array) for array in weights.values()]
-        options.add_external_initializers(list(weights), values)
         session = make_session(graph, provider=providers[device], options=options)
     except Exception as error:  # ONNX Runtime's own exceptions have no public base
         raise ReleaseError(
@@ -93,8 +91,29 @@ def open_session(
     return OnnxEncoder(session, feature, weights)
 
 
-def _prepared(release: Release, feature: str) -> tuple[bytes, dict[str, np.ndarray]]:
-    """The graph of one feature over float32 external data, and that data by name."""
+def session_options(threads: int | None) -> Any:
+    """onnxruntime.SessionOptions with so many threads; None is one a core for this process."""
+    import onnxruntime as ort
+
+    options = ort.SessionOptions()
+    options.intra_op_num_threads = threads or len(os.sched_getaffinity(0))
+    return options
+
+
+def add_weights(options: Any, weights: Mapping[str, np.ndarray]) -> None:
+    """Hands external data over from memory. It must outlive the session."""
+    import onnxruntime as ort
+
+    values = [ort.OrtValue.ortvalue_from_numpy(array) for array in weights.values()]
+    options.add_external_initializers(list(weights), values)
+
+
+def prepare(release: Release, feature: str) -> tuple[bytes, dict[str, np.ndarray]]:
+    """The graph of one feature over float32 external data, and that data by name.
+
+    Raises:
+        ReleaseError, UsageError: as `open_session`.
+    """
     from onnx import TensorProto
 
     where = f"{GRAPH} of {release.config.name!r}"

@@ -1,9 +1,5 @@
 """A disk that fills up on the way: one line, and nothing half-written."""
 
-import resource
-import shutil
-import subprocess
-
 import pytest
 
 import cfamc_zoo
@@ -14,22 +10,6 @@ from cfamc_zoo.zoo.weights import open_release
 from tests.conftest import make_config, make_encoder
 from tests.hub import Hub, serve
 from tests.hub.client import pull
-
-
-@pytest.fixture
-def small_disk(tmp_path):
-    """A folder on a disk of 64 KiB; where none may be mounted, files may not get larger."""
-    folder = tmp_path / "small"
-    folder.mkdir()
-    mount = ["mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", str(folder)]
-    if shutil.which("mount") and subprocess.run(mount, capture_output=True).returncode == 0:
-        yield folder
-        subprocess.run(["umount", "-l", str(folder)], check=True)
-        return
-    before = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (65536, before[1]))
-    yield folder
-    resource.setrlimit(resource.RLIMIT_FSIZE, before)
 
 
 def files(folder):

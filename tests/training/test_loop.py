@@ -101,6 +101,15 @@ def test_training_lowers_the_loss(make_recipe, images, tmp_path):
     assert np.mean(losses[-10:]) < np.mean(losses[:5]) - 1
 
 
+def test_a_slow_run_is_not_silent_for_long(make_recipe, images, tmp_path, monkeypatch):
+    recipe = make_recipe(log_steps=1000)
+    result = run(recipe, images, tmp_path / "quick")
+    assert [step for step, *_ in metrics(tmp_path / "quick")] == [result.step]
+    monkeypatch.setattr("cfamc_zoo.training.loop.LONGEST_SILENCE", 0.0)
+    run(recipe, images, tmp_path / "slow")
+    assert [step for step, *_ in metrics(tmp_path / "slow")] == [*range(1, result.step + 1)]
+
+
 def test_free_training_perturbs_within_epsilon_and_keeps_delta(make_recipe, images):
     engine = Engine(make_recipe(), images, CPU)
     engine.step(0)
