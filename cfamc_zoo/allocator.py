@@ -10,7 +10,7 @@ M_TRIM_THRESHOLD, M_TOP_PAD, M_MMAP_THRESHOLD, M_MMAP_MAX = -1, -2, -3, -4
 
 
 def keep_freed_memory() -> None:
-    """Holds on to it: for training.
+    """Holds on to it: for training and for attacks.
 
     A step allocates and frees hundreds of activations of tens of megabytes. glibc returns such
     blocks to the system at once, and every page is faulted in anew at the next step: a fifth to

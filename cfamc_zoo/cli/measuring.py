@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from cfamc_zoo.allocator import keep_freed_memory
 from cfamc_zoo.cli import output
 from cfamc_zoo.errors import ZooError
 
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
 
 def conduct(measurement: ClassifierMeasurement | FeatureMeasurement, json: bool) -> None:
     """Runs it and shows it; whole, or as far as it came."""
+    keep_freed_memory()
     state = measurement.plan.outputs.state
     for text in measurement.notes:
         output.note(f"note: {text}")

@@ -45,6 +45,8 @@ def find_device(name: str | None) -> torch.device:
 
 def environment(device: torch.device) -> dict[str, Any]:
     """Versions and device, as results record them."""
+    import onnxruntime
+
     from cfamc_zoo import __version__
 
     name = platform.processor() or platform.machine()
@@ -54,6 +56,7 @@ def environment(device: torch.device) -> dict[str, Any]:
         "versions": {
             "cfamc-zoo": __version__,
             "torch": torch.__version__,
+            "onnxruntime": onnxruntime.__version__,
             "python": platform.python_version(),
         },
         "device": f"{device.type}: {name}",
