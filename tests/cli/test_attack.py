@@ -68,7 +68,7 @@ def test_every_attack_has_a_command(zoo, tiny_release, attack, norm):
     assert [r["metric"] for r in found["results"]] == ["clean accuracy", "robust accuracy"]
     assert found["norm"] == norm
     assert (found["seed"], found["steps"], found["restarts"]) == (0, 1, 1)
-    assert set(found["versions"]) == {"cfamc-zoo", "torch", "python"}
+    assert set(found["versions"]) == {"cfamc-zoo", "torch", "onnxruntime", "python"}
     assert found["completeness"] == "complete"
 
 
