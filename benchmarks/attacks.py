@@ -31,6 +31,7 @@ import sys
 import time
 from collections.abc import Callable
 from contextlib import redirect_stdout
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -47,6 +48,7 @@ from cfamc_zoo.evaluation.attacks.fab import FabTargeted
 from cfamc_zoo.evaluation.attacks.pgd import Pgd
 from cfamc_zoo.evaluation.attacks.square import Square
 from cfamc_zoo.evaluation.robustness import evaluate
+from cfamc_zoo.zoo.device import environment
 from cfamc_zoo.zoo.registry import default_model
 from cfamc_zoo.zoo.threat import parse_epsilon
 
@@ -92,6 +94,13 @@ class Bench:
 def key_of(arguments: argparse.Namespace) -> dict[str, str]:
     """What results depend on."""
     return {k: str(v) for k, v in vars(arguments).items() if k not in ("state", "output", "peers")}
+
+
+def command_of(arguments: argparse.Namespace) -> str:
+    """What measures the same again, without the files of this machine."""
+    given = {k: v for k, v in key_of(arguments).items() if k not in ("what", "classes")}
+    options = " ".join(f"--{k} {v or repr(v)}" for k, v in given.items())
+    return f"python benchmarks/attacks.py {arguments.what} --peers PEERS {options}"
 
 
 def standing(model: nn.Module, attack: Callable, x: Tensor, y: Tensor, batch: int) -> Verdicts:
@@ -326,9 +335,10 @@ def main() -> None:
             "images": len(y),
             "eps": arguments.eps,
             "norm": arguments.norm,
-            "device": arguments.device,
             "threads": torch.get_num_threads(),
-            "torch": torch.__version__,
+            **environment(x.device),
+            "command": command_of(arguments),
+            "date": datetime.now(UTC).strftime("%Y-%m-%d"),
             "rows": rows,
         }
         arguments.output.write_text(json.dumps(result, indent=2) + "\n")
