@@ -40,7 +40,6 @@ from small_models import NAMES, load_small
 from torch import Tensor, nn
 
 import cfamc_zoo
-from cfamc_zoo.allocator import keep_freed_memory
 from cfamc_zoo.datasets import load_dataset
 from cfamc_zoo.evaluation.attacks.apgd import Apgd, ApgdTargeted
 from cfamc_zoo.evaluation.attacks.ensemble import AUTOATTACK
@@ -312,7 +311,6 @@ def main() -> None:
     parser.add_argument("-o", "--output", type=Path)
     arguments = parser.parse_args()
     sys.path.append(str(arguments.peers))
-    keep_freed_memory()  # as `cfamc-zoo attack` does; good for all sides
     name = arguments.model = arguments.model or default_model()
     small = name in NAMES
     model = load_small(name, arguments.peers) if small else cfamc_zoo.load_classifier(name)

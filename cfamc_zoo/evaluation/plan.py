@@ -98,7 +98,7 @@ class Plan:
         epsilons: radii as they were given.
         seed: of all draws.
         outputs: files to write.
-        batch_size: images at a time; None is 64, 512 on a GPU.
+        batch_size: images at a time; None is 128, 512 on a GPU.
 
     Raises:
         UsageError: an unknown norm or an impossible radius.
@@ -116,7 +116,7 @@ class Plan:
             threat_of(self.norm, eps)
 
     def batch(self, device: torch.device) -> int:
-        return self.batch_size or (512 if device.type == "cuda" else 64)
+        return self.batch_size or (512 if device.type == "cuda" else 128)
 
     @property
     def largest(self) -> int:

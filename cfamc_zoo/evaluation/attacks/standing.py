@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from math import ceil
 
 import torch
 from torch import Tensor
@@ -59,7 +60,8 @@ class Standing:
         first = 0
         while first < count and len(self):
             standing = self.rows
-            together = min(max(self.batch.room // len(standing), 1), count - first)
+            most, left = max(self.batch.room // len(standing), 1), count - first
+            together = ceil(left / ceil(left / most))  # so that no group is much smaller
             self.rows = standing.repeat(together)
             self.run = torch.arange(first, first + together, device=standing.device)
             self.run = self.run.repeat_interleave(len(standing))

@@ -52,7 +52,7 @@ def test_side_by_side_an_image_falls_or_stands_as_one_after_the_other(attack, no
 
 
 @pytest.mark.parametrize(
-    ("room", "groups"), [(0, [1] * 5), (7, [1] * 5), (8, [2, 2, 1]), (17, [4, 1]), (99, [5])]
+    ("room", "groups"), [(0, [1] * 5), (7, [1] * 5), (8, [2, 2, 1]), (17, [3, 2]), (99, [5])]
 )
 def test_as_many_runs_at_a_time_as_there_is_room_for(room, groups):
     standing = standing_of(4, room)
