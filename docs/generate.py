@@ -130,7 +130,8 @@ def comparisons() -> str:
         "",
         "The same model and images in one process, one package after the other. Robust accuracy in "
         "percent, by the model's own float32 verdicts on the images that came back; seconds of "
-        "wall time. Other networks than the zoo's are described in `benchmarks/small_models.py`.",
+        "wall time; the runs on 1,000 images shared the machine with other work, so theirs are "
+        "rough. Other networks than the zoo's are described in `benchmarks/small_models.py`.",
         "",
     ]
     for path in sorted((ROOT / "docs/comparisons").glob("*.json")):
