@@ -130,8 +130,8 @@ def comparisons() -> str:
         "",
         "The same model and images in one process, one package after the other. Robust accuracy in "
         "percent, by the model's own float32 verdicts on the images that came back; seconds of "
-        "wall time; the runs on 1,000 images shared the machine with other work, so theirs are "
-        "rough. Other networks than the zoo's are described in `benchmarks/small_models.py`.",
+        "wall time; the runs on 1,000 images and in L2 shared the machine with other work, so "
+        "theirs are rough. Other networks than the zoo's: `benchmarks/small_models.py`.",
         "",
     ]
     for path in sorted((ROOT / "docs/comparisons").glob("*.json")):
@@ -167,7 +167,7 @@ def beside_autoattack(found: dict[str, Any]) -> list[str]:
 
 def beside_pgd(found: dict[str, Any]) -> list[str]:
     rows, n = found["rows"], found["images"]
-    lines = ["| package | robust | s, the best run | our seconds in this |", "|---|---|---|---|"]
+    lines = ["| package | robust | s, the best run | times our seconds |", "|---|---|---|---|"]
     lines += [
         f"| {tool} | {100 * robust / n:.2f} | {min(rows['seconds'][tool]):.2f} | "
         f"{rows['ratio'][tool]:.2f} |"

@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import os
 import tempfile
+import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
@@ -33,6 +34,7 @@ from cfamc_zoo.zoo.weights import GRAPH, MODEL, Release
 OPTIMIZED, LAID_OUT, DIGEST = "graph.onnx", "weights.bin", "sha256"
 # Bytes: smaller tensors stay in the graph, where ONNX Runtime looks for axes and shapes.
 SMALL = 1024
+NEW, LONGEST = ".new-", 3600  # a folder that is being made, and the seconds that takes at most
 
 
 def open_kept_session(release: Release, feature: str, *, threads: int | None = None) -> OnnxEncoder:
@@ -50,7 +52,8 @@ def open_kept_session(release: Release, feature: str, *, threads: int | None = N
     if os.access(place, os.R_OK):
         with ThreadPoolExecutor(1) as pool:  # digests are no Python: both at once
             kept = pool.submit(_read, place)
-            release.read(MODEL), release.read(GRAPH)
+            for name in (MODEL, GRAPH):
+                release.read(name)
         with suppress(Exception):  # ONNX Runtime's own exceptions have no public base
             return _start(kept.result(), feature, threads)
         rmtree(place, ignore_errors=True)  # damaged
@@ -141,7 +144,8 @@ def _optimize(
     image = _image(release.config.preprocess.size)
     try:
         place.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        with tempfile.TemporaryDirectory(dir=place.parent, prefix=".new-") as temporary:
+        _clear(place.parent)
+        with tempfile.TemporaryDirectory(dir=place.parent, prefix=NEW) as temporary:
             folder = Path(temporary, "kept")
             folder.mkdir()
             (expected,) = _write(graph, weights, folder).run([feature], {"images": image})
@@ -154,6 +158,13 @@ def _optimize(
     except Exception:  # ONNX Runtime's own have no public base; nothing is kept then
         return None
     return encoder
+
+
+def _clear(root: Path) -> None:
+    """Takes away what processes that were killed have left."""
+    for folder in root.glob(f"{NEW}*"):
+        if time.time() - folder.stat().st_mtime > LONGEST:
+            rmtree(folder, ignore_errors=True)
 
 
 def _write(graph: bytes, weights: dict[str, np.ndarray], folder: Path) -> Any:

@@ -1,6 +1,7 @@
 """Optimized graphs between runs: the same vectors, nothing unchecked, and never in the way."""
 
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -170,6 +171,17 @@ def test_processes_that_begin_together_agree(cache, release):
     assert [process.returncode for process in running] == [0] * 4
     assert all(vectors == seen[0] for vectors in seen)
     assert len(kept(cache)) == 1  # and nothing temporary beside it
+
+
+def test_what_a_killed_process_left_is_taken_away(cache, release):
+    old, new = cache / "graphs" / ".new-old", cache / "graphs" / ".new-new"
+    for folder in (old, new):
+        folder.mkdir(parents=True)
+        (folder / LAID_OUT).write_bytes(b"half")
+    os.utime(old, (0, 0))
+    open_kept_session(release, "backbone")
+    assert not old.exists()
+    assert new.exists(), "another process may be at it"
 
 
 def test_the_folder_is_the_users_own(monkeypatch, tmp_path):
