@@ -130,8 +130,9 @@ def comparisons() -> str:
         "",
         "The same model and images in one process, one package after the other. Robust accuracy in "
         "percent, by the model's own float32 verdicts on the images that came back; seconds of "
-        "wall time; the runs on 1,000 images and in L2 shared the machine with other work, so "
-        "theirs are rough. Other networks than the zoo's: `benchmarks/small_models.py`.",
+        "wall time, on a machine whose own speed varies by up to two; the runs on 1,000 images and "
+        "in L2 shared it with other work, so theirs are rough. Other networks than the zoo's: "
+        "`benchmarks/small_models.py`.",
         "",
     ]
     for path in sorted((ROOT / "docs/comparisons").glob("*.json")):

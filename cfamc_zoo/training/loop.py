@@ -71,7 +71,8 @@ def train(
         images: (N, S, S, 3) uint8.
         run: folder for the checkpoint and metrics.jsonl; it must exist.
         device: where to train.
-        report: called every `recipe.log_steps` batches, and after each that ends a minute later.
+        report: called every `recipe.log_steps` batches, and after a batch that ends a minute or
+            more after the last report.
         stop: asked after every batch; True ends the run there, with a checkpoint.
 
     Raises:

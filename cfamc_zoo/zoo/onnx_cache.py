@@ -107,6 +107,10 @@ def _processor() -> str | None:
     return " ".join((os.uname().machine, *lines)) if lines else None
 
 
+def _content(folder: Path) -> _Content:
+    return _Content((folder / OPTIMIZED).read_bytes(), (folder / LAID_OUT).read_bytes())
+
+
 def _read(folder: Path) -> _Content:
     """What is there.
 
@@ -114,7 +118,7 @@ def _read(folder: Path) -> _Content:
         OSError: it is not.
         ValueError: it is damaged.
     """
-    content = _Content((folder / OPTIMIZED).read_bytes(), (folder / LAID_OUT).read_bytes())
+    content = _content(folder)
     if content.digest != (folder / DIGEST).read_text():
         raise ValueError(f"{folder} is damaged")
     return content
@@ -178,8 +182,7 @@ def _write(graph: bytes, weights: dict[str, np.ndarray], folder: Path) -> Any:
         )
     add_weights(options, weights)
     session = make_session(graph, provider="CPUExecutionProvider", options=options)
-    content = _Content((folder / OPTIMIZED).read_bytes(), (folder / LAID_OUT).read_bytes())
-    (folder / DIGEST).write_text(content.digest)
+    (folder / DIGEST).write_text(_content(folder).digest)
     return session
 
 

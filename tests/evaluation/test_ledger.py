@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from cfamc_zoo.errors import DataError, ModelError, UsageError
-from cfamc_zoo.evaluation.attacks.apgd import Apgd
+from cfamc_zoo.evaluation.attacks.apgd import Apgd, ApgdTargeted
 from cfamc_zoo.evaluation.attacks.ensemble import Ensemble
 from cfamc_zoo.evaluation.attacks.pgd import Pgd
 from cfamc_zoo.evaluation.batching import in_batches
@@ -102,23 +102,26 @@ class Small(Convolutional):
 
 
 def test_when_memory_runs_out_batches_are_halved_and_it_is_said():
-    said, sizes = [], []
+    said, sizes, rooms = [], [], []
 
     def work(part, room):
         sizes.append(len(part))
+        rooms.append(room)
         Small()(torch.zeros(len(part), 3, 8, 8))
 
     in_batches(torch.arange(24), 16, work, said.append)
     assert [s for s in sizes if s <= 3] == [2] * 12
+    assert rooms == [16, 8, 4, *[2] * 12]
     assert said[0] == "out of memory with 16 images at a time; going on with 8"
 
 
-def test_a_measurement_goes_on_with_smaller_batches_to_the_same_verdicts():
+@pytest.mark.parametrize("attack", [Pgd(steps=2), ApgdTargeted(steps=2)], ids=lambda a: a.name)
+def test_a_measurement_goes_on_with_smaller_batches_to_the_same_verdicts(attack):
     images, said = some_images(24), []
     labels = own_labels(Convolutional(), images)
     plain, halved = (
         evaluate(
-            model, images, labels, classes=5, attack=Pgd(steps=2), epsilons=["0.003"],
+            model, images, labels, classes=5, attack=attack, epsilons=["0.003"],
             batch_size=size, say=said.append,
         )
         for model, size in ((Convolutional(), 2), (Small(), 24))

@@ -9,6 +9,7 @@ import sys
 import numpy as np
 import pytest
 
+from cfamc_zoo.embedding.backends import open_backend
 from cfamc_zoo.errors import ReleaseError, UsageError
 from cfamc_zoo.zoo import onnx_cache
 from cfamc_zoo.zoo.onnx_cache import DIGEST, LAID_OUT, OPTIMIZED, cache_folder, open_kept_session
@@ -55,6 +56,12 @@ def test_the_second_time_nothing_is_prepared_and_the_vectors_are_the_same(cache,
     assert len(prepared) == len(kept(cache)) == 2
     assert open_kept_session(release, "backbone", threads=1)(X).shape == (5, 32)
     assert len(prepared) == 2
+
+
+def test_embedding_on_a_processor_keeps_its_graph(cache, release, prepared):
+    first, second = (open_backend(release, feature="backbone")(X) for _ in range(2))
+    np.testing.assert_array_equal(first, second)
+    assert len(prepared) == len(kept(cache)) == 1
 
 
 def test_the_second_time_onnx_itself_is_not_imported(cache, release):
