@@ -8,7 +8,6 @@ import torch
 from torch import Tensor
 
 from cfamc_zoo.errors import ModelError
-from cfamc_zoo.evaluation.target import is_out_of_memory
 
 
 def in_batches(
@@ -58,3 +57,10 @@ def gathered(
     found: list[Tensor] = []
     in_batches(torch.arange(n), size, lambda rows, _: found.append(work(rows)), say)
     return torch.cat(found)
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether a smaller batch may help. The CPU's allocator has no exception of its own."""
+    return isinstance(error, torch.OutOfMemoryError | MemoryError) or (
+        isinstance(error, RuntimeError) and "can't allocate memory" in str(error)
+    )

@@ -1,29 +1,21 @@
-"""The attacked model: exact in float32 for every verdict, a fast copy for the search.
-
-An attack may look for its perturbation on any network it likes; what counts is whether the
-model itself, in float32, falls for it. So the search runs on a copy with BatchNorm folded into
-the convolutions, channels-last, in bfloat16 where the device is fast at that. The first and the
-last layer stay float32: bfloat16 pixels are 1/256 apart, and late steps are shorter than that.
-"""
+"""The attacked model: exact in float32 for every verdict, a fast copy for the search."""
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import cached_property, partial
-from itertools import pairwise
 
 import torch
 from torch import Tensor, nn
-from torch.nn.utils.fusion import fuse_conv_bn_eval, fuse_linear_bn_eval
 
 from cfamc_zoo.errors import DataError, ModelError
+from cfamc_zoo.evaluation.batching import is_out_of_memory
 from cfamc_zoo.evaluation.scoring import Score, open_scoring
+from cfamc_zoo.evaluation.search_copy import search_copy_of
 from cfamc_zoo.zoo.device import fast_dtype
 
 WORTH_EXPORTING = 50_000  # images; an export takes some seconds
-LOWERED_ERROR = 0.05  # of the largest logit, at most, from searching in a lower precision
 
 
 class Target:
@@ -46,7 +38,7 @@ class Target:
     ):
         self.model, self.classes = model, classes
         wanted = precision or fast_dtype(example.device)
-        self.search, self.precision = _search_copy(model, example, self.logits(example), wanted)
+        self.search = search_copy_of(model, example, self.logits(example), wanted)
         self.example = example
 
     @torch.no_grad()
@@ -56,7 +48,8 @@ class Target:
         Raises:
             ModelError: it raises, or returns something else than finite logits of that shape.
         """
-        return self._checked(self.model, images).float()
+        # In the usual layout, whatever a gradient has left: models may use `view`.
+        return self._checked(self.model, images.contiguous()).float()
 
     def predictions(self, images: Tensor) -> Tensor:
         """(N,) int64: the verdicts."""
@@ -64,11 +57,7 @@ class Target:
 
     def search_logits(self, images: Tensor) -> Tensor:
         """(N, classes) float32, from the fast copy; differentiable with respect to the images."""
-        with _computing(images.device, self.precision):
-            logits = self._checked(
-                self.search, images.contiguous(memory_format=torch.channels_last)
-            )
-        return logits.float()
+        return self._checked(self.search, images).float()
 
     @contextmanager
     def scoring(self, count: int) -> Iterator[Score]:
@@ -80,7 +69,7 @@ class Target:
         Returns:
             (N, 3, S, S) to (N, classes) float32.
         """
-        plain = self.precision == torch.float32 and self.example.device.type == "cpu"
+        plain = self.search.precision == torch.float32 and self.example.device.type == "cpu"
         score = self._exported if plain and count >= WORTH_EXPORTING else None
         if score is None:
             with torch.no_grad():
@@ -96,7 +85,7 @@ class Target:
 
     @cached_property
     def _exported(self) -> Score | None:
-        return open_scoring(self.search, self.example)
+        return open_scoring(self.search.model, self.example)
 
     def _checked(self, model: Callable[[Tensor], Tensor], images: Tensor) -> Tensor:
         try:
@@ -162,81 +151,3 @@ def _target(model: nn.Module, images: Tensor, classes: int) -> Target:
             if not is_out_of_memory(error):
                 raise
     return Target(model, images[:1], classes)
-
-
-def is_out_of_memory(error: BaseException) -> bool:
-    """Whether a smaller batch may help. The CPU's allocator has no exception of its own."""
-    return isinstance(error, torch.OutOfMemoryError | MemoryError) or (
-        isinstance(error, RuntimeError) and "can't allocate memory" in str(error)
-    )
-
-
-def _computing(device: torch.device, precision: torch.dtype) -> torch.autocast:
-    return torch.autocast(device.type, precision, enabled=precision != torch.float32)
-
-
-@torch.no_grad()
-def _search_copy(
-    model: nn.Module, example: Tensor, exact: Tensor, precision: torch.dtype
-) -> tuple[nn.Module, torch.dtype]:
-    """The fastest copy that is still the same function, and its precision.
-
-    Folded where folding leaves the logits as they are, lowered where that changes them little.
-    """
-    try:
-        folded = _fold(copy.deepcopy(model))
-        close = torch.allclose(folded(example).float(), exact, rtol=1e-3, atol=1e-3)
-        chosen = (folded if close else copy.deepcopy(model)).to(memory_format=torch.channels_last)
-        if precision != torch.float32:
-            lowered = _lower(copy.deepcopy(chosen), example, precision)
-            with _computing(example.device, precision):
-                error = (lowered(example).float() - exact).abs().max()
-            if error <= LOWERED_ERROR * exact.abs().max():
-                return lowered, precision
-    except Exception:  # a model that cannot be copied or folded is attacked as it is
-        return model, torch.float32
-    return chosen, torch.float32
-
-
-def _lower(model: nn.Module, example: Tensor, precision: torch.dtype) -> nn.Module:
-    """All convolutions and linear layers but the first and the last that run, in `precision`."""
-    order: list[nn.Module] = []
-    layers = [m for m in model.modules() if isinstance(m, nn.Conv2d | nn.Linear)]
-    hooks = [m.register_forward_pre_hook(lambda m, _: order.append(m)) for m in layers]
-    model(example)
-    for hook in hooks:
-        hook.remove()
-    for layer in layers:
-        if layer in (order[0], order[-1]):
-            layer.forward = _in_float32(layer.forward)  # type: ignore[method-assign, assignment]
-        else:
-            layer.to(precision)
-    return model
-
-
-def _in_float32(forward: Callable[[Tensor], Tensor]) -> Callable[[Tensor], Tensor]:
-    def run(x: Tensor) -> Tensor:
-        with torch.autocast(x.device.type, enabled=False):
-            return forward(x.float())
-
-    return run
-
-
-def _fold(model: nn.Module) -> nn.Module:
-    """Folds each BatchNorm that by name or order follows a convolution or linear layer."""
-    for module in list(model.modules()):
-        children = dict(module.named_children())
-        if isinstance(module, nn.Sequential):
-            pairs = list(pairwise(children))
-        else:  # conv1 and bn1, as in torchvision's blocks
-            pairs = [(n, n.replace("conv", "bn")) for n in children if n.startswith("conv")]
-        for first, second in pairs:
-            layer, norm = children[first], children.get(second)
-            if isinstance(layer, nn.Conv2d) and isinstance(norm, nn.BatchNorm2d):
-                setattr(module, first, fuse_conv_bn_eval(layer, norm))
-            elif isinstance(layer, nn.Linear) and isinstance(norm, nn.BatchNorm1d):
-                setattr(module, first, fuse_linear_bn_eval(layer, norm))
-            else:
-                continue
-            setattr(module, second, nn.Identity())
-    return model

@@ -12,7 +12,7 @@ from cfamc_zoo.evaluation.attacks.batch import Batch
 from cfamc_zoo.evaluation.attacks.pgd import Pgd
 from cfamc_zoo.evaluation.intervals import wilson
 from cfamc_zoo.evaluation.robustness import evaluate
-from cfamc_zoo.evaluation.target import Target, attacked
+from cfamc_zoo.evaluation.target import attacked
 from cfamc_zoo.zoo.threat import Linf
 
 # Small, so that about half of the random images fall.
@@ -163,49 +163,6 @@ def test_the_model_is_given_back_as_it_was(images):
     assert not model.bn1.training
     assert all(p.requires_grad for p in model.parameters())
     assert all(p.grad is None for p in model.parameters())
-
-
-def test_folding_never_changes_what_is_attacked(images):
-    """conv1 and bn1 by name, but not one after the other: the copy must not be folded."""
-
-    class Misleading(Convolutional):
-        def forward(self, x):
-            return 3 * self.head(self.bn1(F.relu(self.conv1(x))).flatten(1))
-
-    for model in (Convolutional().eval(), Misleading().eval()):
-        target = Target(model, images[:8], CLASSES, precision=torch.float32)
-        torch.testing.assert_close(
-            target.search_logits(images), model(images), rtol=1e-3, atol=1e-3
-        )
-        assert isinstance(target.search.bn1, nn.Identity) == (type(model) is Convolutional)
-
-
-def test_a_lower_precision_is_used_only_where_it_changes_little(images):
-    class Deep(nn.Module):
-        def __init__(self, scale):
-            super().__init__()
-            torch.manual_seed(0)
-            self.layers = nn.Sequential(
-                nn.Conv2d(3, 8, 3),
-                nn.ReLU(),
-                nn.Conv2d(8, 8, 3),
-                nn.Flatten(),
-                nn.Linear(128, CLASSES),
-            )
-            self.scale = scale
-
-        def forward(self, x):
-            return torch.sin(self.scale * self.layers(x))
-
-    plain, touchy = (
-        Target(Deep(scale).eval(), images[:8], CLASSES, precision=torch.bfloat16)
-        for scale in (1, 1e5)
-    )
-    assert plain.precision == torch.bfloat16
-    assert touchy.precision == torch.float32
-    exact = plain.logits(images)
-    error = (plain.search_logits(images) - exact).abs().max()
-    assert 0 < error < 0.02 * exact.abs().max()
 
 
 @pytest.mark.parametrize(

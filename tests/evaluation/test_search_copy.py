@@ -1,0 +1,193 @@
+"""The copy that attacks search on: as fast as the model allows, and never another function."""
+
+import threading
+
+import pytest
+import torch
+from torch import nn
+from torch.nn import functional as F
+from torch.nn.utils import parametrizations
+
+from cfamc_zoo.evaluation.attacks.apgd import Apgd
+from cfamc_zoo.evaluation.attacks.fab import FabTargeted
+from cfamc_zoo.evaluation.attacks.pgd import Pgd
+from cfamc_zoo.evaluation.attacks.square import Square
+from cfamc_zoo.evaluation.robustness import evaluate
+from cfamc_zoo.evaluation.search_copy import search_copy_of
+from cfamc_zoo.evaluation.target import Target
+from tests.evaluation.attacks.models import Convolutional, own_labels, some_images
+
+CLASSES = 5
+
+
+@pytest.fixture
+def images():
+    return some_images()
+
+
+class Viewing(Convolutional):
+    """As most networks of papers: `view` takes the usual layout of memory alone."""
+
+    def forward(self, x):
+        features = F.relu(self.bn1(self.conv1(x)))
+        return 3 * self.head(features.view(len(x), -1))
+
+
+class Turned(torch.autograd.Function):
+    """Its gradient wants the usual layout."""
+
+    @staticmethod
+    def forward(ctx, x):
+        return -x
+
+    @staticmethod
+    def backward(ctx, gradient):
+        return -gradient.view(-1).view(gradient.shape)
+
+
+class TurnedNetwork(Convolutional):
+    def forward(self, x):
+        return super().forward(Turned.apply(x))
+
+
+class StandardizedConv(nn.Conv2d):
+    """Not its weights, but a function of them: folding changes it."""
+
+    def forward(self, x):
+        weight = self.weight - self.weight.mean((1, 2, 3), keepdim=True)
+        return F.conv2d(x, weight, self.bias, padding=self.padding)
+
+
+class Standardized(Convolutional):
+    def __init__(self):
+        super().__init__()
+        self.conv1 = StandardizedConv(3, 16, 3, padding=1)
+
+
+class Normalized(Convolutional):
+    def __init__(self):
+        super().__init__()
+        parametrizations.spectral_norm(self.conv1)
+        self.eval()
+
+
+class Preactivated(Convolutional):
+    """bn2 before conv2, as in pre-activation networks, whose names say the opposite."""
+
+    def __init__(self):
+        super().__init__()
+        self.conv2, self.bn2 = nn.Conv2d(16, 16, 3, padding=1), nn.BatchNorm2d(16)
+        nn.init.uniform_(self.bn2.running_var, 0.2, 2)
+        self.eval()
+
+    def forward(self, x):
+        x = self.bn1(self.conv1(x))
+        return self.head(self.conv2(F.relu(self.bn2(x))).flatten(1))
+
+
+class Shared(Convolutional):
+    """One BatchNorm for two convolutions."""
+
+    def __init__(self):
+        super().__init__()
+        self.conv2 = nn.Conv2d(16, 16, 3, padding=1)
+        self.bn2 = self.bn1
+
+    def forward(self, x):
+        x = F.relu(self.bn1(self.conv1(x)))
+        return self.head(F.relu(self.bn2(self.conv2(x))).flatten(1))
+
+
+class Locked(Convolutional):
+    """Cannot be copied."""
+
+    def __init__(self):
+        super().__init__()
+        self.lock = threading.Lock()
+
+
+class Rounded(Convolutional):
+    """Has no gradient."""
+
+    def forward(self, x):
+        return super().forward(x).detach()
+
+
+KINDS = (
+    Convolutional, Viewing, TurnedNetwork, Standardized, Normalized, Preactivated, Shared,
+    Locked, Rounded,
+)  # fmt: skip
+ATTACKS = (Pgd(steps=3), Apgd("ce", steps=3), FabTargeted(steps=3), Square(queries=5))
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_it_is_the_same_function_with_the_same_gradient(kind, images):
+    model = kind().eval()
+    search = search_copy_of(model, images[:8], model(images[:8]).detach(), torch.float32)
+    found = []
+    for network in (model, search):
+        points = images.clone().requires_grad_()
+        logits = network(points)
+        if logits.requires_grad:
+            logits = logits, torch.autograd.grad(logits.square().sum(), points)[0]
+        found.append(logits)
+    torch.testing.assert_close(*found, rtol=1e-3, atol=1e-3)
+    assert (search.model is model) == (kind is Locked)
+
+
+@pytest.mark.parametrize("norm", ["linf", "l2"])
+@pytest.mark.parametrize("attack", ATTACKS, ids=lambda a: a.name)
+@pytest.mark.parametrize("kind", [Viewing, TurnedNetwork, Locked])
+def test_every_attack_takes_networks_that_want_the_usual_layout(kind, attack, norm, images):
+    """Channels-last images too, as they come from a decoder."""
+    model = kind().eval()
+    labels = own_labels(model, images)
+    images = images.contiguous(memory_format=torch.channels_last)
+    rows = evaluate(
+        model, images, labels, classes=CLASSES, attack=attack, epsilons=["1"], norm=norm
+    )
+    assert rows[0].value == 100
+    assert rows[-1].value < 100
+
+
+def test_folding_never_changes_what_is_attacked(images):
+    """conv1 and bn1 by name, but not one after the other: the copy must not be folded."""
+
+    class Misleading(Convolutional):
+        def forward(self, x):
+            return 3 * self.head(self.bn1(F.relu(self.conv1(x))).flatten(1))
+
+    for model in (Convolutional().eval(), Misleading().eval()):
+        target = Target(model, images[:8], CLASSES, precision=torch.float32)
+        torch.testing.assert_close(
+            target.search_logits(images), model(images), rtol=1e-3, atol=1e-3
+        )
+        assert isinstance(target.search.model.bn1, nn.Identity) == (type(model) is Convolutional)
+
+
+def test_a_lower_precision_is_used_only_where_it_changes_little(images):
+    class Deep(nn.Module):
+        def __init__(self, scale):
+            super().__init__()
+            torch.manual_seed(0)
+            self.layers = nn.Sequential(
+                nn.Conv2d(3, 8, 3),
+                nn.ReLU(),
+                nn.Conv2d(8, 8, 3),
+                nn.Flatten(),
+                nn.Linear(128, CLASSES),
+            )
+            self.scale = scale
+
+        def forward(self, x):
+            return torch.sin(self.scale * self.layers(x))
+
+    plain, touchy = (
+        Target(Deep(scale).eval(), images[:8], CLASSES, precision=torch.bfloat16)
+        for scale in (1, 1e5)
+    )
+    assert plain.search.precision == torch.bfloat16
+    assert touchy.search.precision == torch.float32
+    exact = plain.logits(images)
+    error = (plain.search_logits(images) - exact).abs().max()
+    assert 0 < error < 0.02 * exact.abs().max()
