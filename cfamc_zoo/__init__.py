@@ -18,8 +18,12 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     import numpy as np
+    from torch import Tensor, nn
 
     from cfamc_zoo.embedding.vectors import Source
+    from cfamc_zoo.evaluation.assessment import Assessment
+    from cfamc_zoo.evaluation.attacks.ensemble import Ensemble
+    from cfamc_zoo.evaluation.attacks.protocol import Attack
     from cfamc_zoo.export.hub import Visibility
     from cfamc_zoo.zoo.classifier import Classifier
     from cfamc_zoo.zoo.encoder import Encoder
@@ -28,6 +32,7 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 __all__ = [
     "ZooError",
+    "attack",
     "embed",
     "find_model",
     "list_models",
@@ -113,6 +118,51 @@ def embed(
 
     release = resolve(model or default_model())
     return embed_images(images, release, feature=feature, scaling=scaling, device=device)
+
+
+def attack(
+    model: nn.Module,
+    images: Tensor,
+    labels: Tensor,
+    *,
+    attack: str | Attack | Ensemble = "pgd",
+    eps: str | float | Sequence[str | float] = "8/255",
+    norm: str = "linf",
+    seed: int = 0,
+    batch_size: int | None = None,
+) -> Assessment:
+    """Clean and robust accuracy of any classifier, and the reasons to doubt them.
+
+    Args:
+        model: any module from (N, 3, S, S) in [0, 1] to logits, on the images' device.
+        images: (N, 3, S, S) float32 in [0, 1].
+        labels: (N,) integers.
+        attack: "pgd", "autoattack", or another name that `cfamc-zoo attack --attack` takes; or
+            one with settings of your own, like `Pgd(steps=50, restarts=10)`.
+        eps: one radius or several, in pixels of [0, 1]: "8/255" or 0.03.
+        norm: "linf" or "l2".
+        seed: of all draws; equal calls give equal results.
+        batch_size: images at a time; None is 128, 512 on a GPU.
+
+    Raises:
+        UsageError: an unknown attack or norm, an impossible radius.
+        DataError: images outside [0, 1]; labels that the model does not have or that do not go
+            with the images.
+        ModelError: the model raises, or returns something else than finite logits.
+    """
+    from cfamc_zoo.evaluation.assessment import assess
+
+    radii = [eps] if isinstance(eps, str | float | int) else eps
+    return assess(
+        model,
+        images,
+        labels,
+        attack=attack,
+        epsilons=[str(radius) for radius in radii],
+        norm=norm,
+        seed=seed,
+        batch_size=batch_size,
+    )
 
 
 def save(encoder: Encoder, folder: str | Path) -> None:

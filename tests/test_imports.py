@@ -22,8 +22,8 @@ MAY_IMPORT = {
         room: BASE | {"zoo", "__init__", room}
         for room in ("embedding", "evaluation", "training", "export")
     },
-    # The public API: load, embed, save, push.
-    "__init__": BASE | {"zoo", "embedding", "export", "datasets"},
+    # The public API: load, embed, attack, save, push.
+    "__init__": BASE | {"zoo", "embedding", "evaluation", "export", "datasets"},
     "__main__": {"cli"},
 }
 MAY_IMPORT["cli"] = {"datasets", "cli", *MAY_IMPORT} - {"__main__"}

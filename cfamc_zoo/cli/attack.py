@@ -68,7 +68,7 @@ def attack(
     seed: Seed = 0,
     device: Device = None,
     batch_size: Annotated[
-        int | None, typer.Option(min=1, help="Images at a time. [default: 64, 512 on a GPU]")
+        int | None, typer.Option(min=1, help="Images at a time. [default: 128, 512 on a GPU]")
     ] = None,
     json: Json = False,
 ) -> None:

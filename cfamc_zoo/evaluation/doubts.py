@@ -11,11 +11,11 @@ import math
 from dataclasses import dataclass
 from itertools import pairwise
 
-import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from cfamc_zoo.evaluation.attacks.ensemble import Ensemble
+from cfamc_zoo.evaluation.attacks.gradient import gradient_of
 from cfamc_zoo.evaluation.attacks.pgd import Pgd
 from cfamc_zoo.evaluation.batching import gathered
 from cfamc_zoo.evaluation.robustness import Accuracy, evaluate
@@ -131,11 +131,8 @@ def _flat(model: nn.Module, x: Tensor, y: Tensor, batch_size: int) -> Tensor:
     def work(rows: Tensor) -> Tensor:
         at = rows.to(x.device)
         point = x[at].requires_grad_()
-        loss = F.cross_entropy(model(point).float(), y[at], reduction="sum")
-        (gradient,) = torch.autograd.grad(loss, point, allow_unused=True)
-        if gradient is None:
-            return torch.ones(len(rows), dtype=torch.bool, device=x.device)
-        return gradient.flatten(1).abs().amax(1) == 0
+        losses = F.cross_entropy(model(point).float(), y[at], reduction="none")
+        return gradient_of(losses, point).flatten(1).abs().amax(1) == 0
 
     return gathered(len(x), batch_size, work, _nobody)
 

@@ -88,29 +88,40 @@ class Target:
         return open_scoring(self.search.model, self.example)
 
     def _checked(self, model: Callable[[Tensor], Tensor], images: Tensor) -> Tensor:
-        try:
-            logits = model(images)
-        except torch.OutOfMemoryError:
-            raise  # the batch is to blame, not the model
-        except Exception as error:  # the model is anybody's code
-            if is_out_of_memory(error):
-                raise
+        logits = _answer(model, images)
+        if logits.shape[1] != self.classes:
             raise ModelError(
-                f"the model failed on images of shape {tuple(images.shape)}: "
-                f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}; "
-                "it must take (N, 3, S, S) in [0, 1]"
-            ) from error
-        if not isinstance(logits, Tensor) or logits.shape != (len(images), self.classes):
-            shape = tuple(logits.shape) if isinstance(logits, Tensor) else type(logits).__name__
-            raise ModelError(
-                f"the model returned {shape} for {len(images)} images; it must return logits of "
-                f"shape ({len(images)}, {self.classes})"
-            )
-        if not torch.isfinite(logits.detach()).all():
-            raise ModelError(
-                "the model returned logits that are not finite; no verdict can rest on them"
+                f"the model returned {tuple(logits.shape)} for {len(images)} images; it must "
+                f"return logits of shape ({len(images)}, {self.classes})"
             )
         return logits
+
+
+def _answer(model: Callable[[Tensor], Tensor], images: Tensor) -> Tensor:
+    """(N, classes) finite logits, or a ModelError that says what came instead."""
+    try:
+        logits = model(images)
+    except torch.OutOfMemoryError:
+        raise  # the batch is to blame, not the model
+    except Exception as error:  # the model is anybody's code
+        if is_out_of_memory(error):
+            raise
+        raise ModelError(
+            f"the model failed on images of shape {tuple(images.shape)}: "
+            f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}; "
+            "it must take (N, 3, S, S) in [0, 1]"
+        ) from error
+    if not isinstance(logits, Tensor) or logits.ndim != 2 or len(logits) != len(images):
+        shape = tuple(logits.shape) if isinstance(logits, Tensor) else type(logits).__name__
+        raise ModelError(
+            f"the model returned {shape} for {len(images)} images; it must return logits of "
+            f"shape ({len(images)}, classes)"
+        )
+    if not torch.isfinite(logits.detach()).all():
+        raise ModelError(
+            "the model returned logits that are not finite; no verdict can rest on them"
+        )
+    return logits
 
 
 @contextmanager
@@ -118,10 +129,12 @@ def attacked(model: nn.Module, images: Tensor, labels: Tensor, classes: int) -> 
     """The model as a target: in evaluation mode and without weight gradients for the time.
 
     Raises:
-        DataError: images outside [0, 1] or labels outside 0..classes-1.
+        DataError: images outside [0, 1] or labels outside 0..classes-1, or not one each.
     """
     if not len(images):
         raise DataError("there are no images to attack; give at least one")
+    if len(images) != len(labels):
+        raise DataError(f"there are {len(images)} images and {len(labels)} labels; give one each")
     low, high = images.min().item(), images.max().item()
     if not (low >= 0 and high <= 1):
         raise DataError(f"images are in [{low:g}, {high:g}]; they must be in [0, 1]")
@@ -130,11 +143,32 @@ def attacked(model: nn.Module, images: Tensor, labels: Tensor, classes: int) -> 
             f"labels are in {int(labels.min())}..{int(labels.max())}; the model knows "
             f"0..{classes - 1}"
         )
+    with _frozen(model):
+        yield _target(model, images, classes)
+
+
+@torch.no_grad()
+def width_of(model: nn.Module, images: Tensor) -> int:
+    """How many logits the model returns, asked about one image.
+
+    Raises:
+        DataError: there is none.
+        ModelError: it raises, or returns something else than finite logits.
+    """
+    if not len(images):
+        raise DataError("there are no images to attack; give at least one")
+    with _frozen(model):
+        return _answer(model, images[:1].contiguous()).shape[1]
+
+
+@contextmanager
+def _frozen(model: nn.Module) -> Iterator[None]:
+    """In evaluation mode, without weight gradients; as it was afterwards."""
     modes = {module: module.training for module in model.modules()}
     gradients = {p: p.requires_grad for p in model.parameters()}
     model.eval().requires_grad_(False)
     try:
-        yield _target(model, images, classes)
+        yield
     finally:
         for module, mode in modes.items():
             module.training = mode

@@ -11,6 +11,7 @@ from torch import Tensor
 from cfamc_zoo.errors import UnknownNameError, UsageError
 from cfamc_zoo.evaluation.attacks.batch import Batch
 from cfamc_zoo.evaluation.attacks.draws import on_surface
+from cfamc_zoo.evaluation.attacks.gradient import gradient_of
 from cfamc_zoo.evaluation.attacks.losses import (
     LOSSES,
     LossName,
@@ -177,7 +178,7 @@ def _look(
     points = points.detach().requires_grad_()
     logits = standing.target.search_logits(points)
     losses = objective(logits)
-    (gradient,) = torch.autograd.grad(losses.sum(), points)
+    gradient = gradient_of(losses, points)
     suspect = logits.detach().argmax(1) != standing.labels
     return losses.detach(), gradient, suspect
 

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from cfamc_zoo.errors import UsageError
 from cfamc_zoo.evaluation.attacks.batch import Batch
+from cfamc_zoo.evaluation.attacks.gradient import gradient_of
 from cfamc_zoo.evaluation.attacks.hyperplane import step_onto
 from cfamc_zoo.evaluation.attacks.losses import difference, rivals_of
 from cfamc_zoo.evaluation.attacks.standing import Standing
@@ -90,5 +91,4 @@ def _linearize(
     """How far the rival is ahead of the label, (n,), and the gradient of that."""
     point = point.detach().requires_grad_()
     ahead = difference(target.search_logits(point), labels, rival)
-    (gradient,) = torch.autograd.grad(ahead.sum(), point)
-    return ahead.detach(), gradient
+    return ahead.detach(), gradient_of(ahead, point)

@@ -12,6 +12,7 @@ from torch.nn import functional as F
 
 from cfamc_zoo.errors import UnknownNameError, UsageError
 from cfamc_zoo.evaluation.attacks.draws import in_ball
+from cfamc_zoo.evaluation.attacks.gradient import gradient_of
 from cfamc_zoo.evaluation.target import Target
 from cfamc_zoo.zoo.threat import Threat
 
@@ -93,6 +94,6 @@ class FeatureAttack:
             best = torch.where(better.view(-1, 1, 1, 1), point.detach(), best)
             best_gain = torch.where(better, gain.detach(), best_gain)
             if step < self.steps:
-                (gradient,) = torch.autograd.grad(gain.sum(), point)
+                gradient = gradient_of(gain, point)
                 delta = threat.project(images, delta + size * threat.steepest(gradient))
         return best

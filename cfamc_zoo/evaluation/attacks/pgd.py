@@ -11,6 +11,7 @@ from torch import Tensor
 from cfamc_zoo.errors import UnknownNameError, UsageError
 from cfamc_zoo.evaluation.attacks.batch import Batch
 from cfamc_zoo.evaluation.attacks.draws import in_ball
+from cfamc_zoo.evaluation.attacks.gradient import gradient_of
 from cfamc_zoo.evaluation.attacks.losses import LOSSES, LossName
 from cfamc_zoo.evaluation.attacks.standing import Standing
 from cfamc_zoo.evaluation.target import Target
@@ -67,7 +68,7 @@ class Pgd:
                 y = standing.labels
                 point = (x + delta).requires_grad_()
                 logits = target.search_logits(point)
-                (gradient,) = torch.autograd.grad(loss(logits, y).sum(), point)
+                gradient = gradient_of(loss(logits, y), point)
                 keep = standing.strike(point.detach(), logits.argmax(1) != y)
                 x, delta, gradient = x[keep], delta[keep], gradient[keep]
                 if not len(standing):
