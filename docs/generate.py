@@ -177,8 +177,21 @@ def beside_pgd(found: dict[str, Any]) -> list[str]:
     return lines
 
 
-TITLES = {"autoattack": "AutoAttack", "pgd": "PGD-20"}
-TABLES = {"autoattack": beside_autoattack, "pgd": beside_pgd}
+def beside_peers(found: dict[str, Any]) -> list[str]:
+    lines = ["| measured by | clean | robust | s |", "|---|---|---|---|"]
+    lines += [
+        f"| {name} | {row['clean']:.2f} | {row['robust']:.2f} | {row['seconds']:.1f} |"
+        for name, row in found["rows"].items()
+    ]
+    return lines
+
+
+TITLES = {
+    "autoattack": "AutoAttack",
+    "peers": "The classifier as it is, handed to others",
+    "pgd": "PGD-20",
+}
+TABLES = {"autoattack": beside_autoattack, "peers": beside_peers, "pgd": beside_pgd}
 
 
 def counted(n: int, noun: str) -> str:

@@ -106,13 +106,14 @@ def test_cards_and_tables_are_not_stale():
     assert done.returncode == 0, done.stdout + done.stderr
 
 
-def test_the_readmes_python_runs(inputs):
-    """Its Python that uses this package, with `images` there."""
+def test_the_readmes_python_runs(inputs, sample):
+    """Its Python that uses this package, with `images` and `labels` there."""
     text = (ROOT / "README.md").read_text()
     (code,) = re.findall(r"```python\n(import cfamc_zoo.*?)```", text, re.DOTALL)
-    names = {"images": inputs[:4]}
+    names = {"images": inputs[:4], "labels": torch.from_numpy(sample.labels[:4])}
     exec(code, names)
     assert names["z"].shape == (4, 128)
+    assert names["result"].accuracies[-1].attack == "AutoAttack"
 
 
 def test_pull_of_a_bundled_model_needs_no_network_and_prints_its_folder(tmp_path):

@@ -14,7 +14,7 @@ from cfamc_zoo.evaluation.attacks.feature import DISTANCES, FeatureAttack
 from cfamc_zoo.evaluation.batching import gathered, in_batches
 from cfamc_zoo.evaluation.intervals import wilson
 from cfamc_zoo.evaluation.ledger import UNKNOWN, Ledger, Stage
-from cfamc_zoo.evaluation.target import Target, attacked
+from cfamc_zoo.evaluation.target import Target, attacked, width_of
 from cfamc_zoo.zoo.encoder import Encoder
 from cfamc_zoo.zoo.multicrop import MultiCrop
 from cfamc_zoo.zoo.threat import Threat, threat_of
@@ -118,9 +118,7 @@ def evaluate_features(
         raise DataError(f"{n} images have no pairs to compare; give at least 3")
     threats = [threat_of(norm, eps) for eps in epsilons]
     ledger = ledger or Ledger(n)
-    reader.eval()
-    with torch.no_grad():
-        width = reader(images[:1]).shape[1]
+    width = width_of(reader, images)
     nobody = torch.zeros(n, dtype=torch.long, device=images.device)
     try:
         with attacked(reader, images, nobody, width) as target:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import cached_property, partial
 
 import torch
@@ -166,8 +166,11 @@ def _frozen(model: nn.Module) -> Iterator[None]:
     """In evaluation mode, without weight gradients; as it was afterwards."""
     modes = {module: module.training for module in model.modules()}
     gradients = {p: p.requires_grad for p in model.parameters()}
-    model.eval().requires_grad_(False)
     try:
+        with suppress(NotImplementedError):  # an exported graph has one mode only
+            model.eval()
+        for parameter in gradients:
+            parameter.requires_grad_(False)
         yield
     finally:
         for module, mode in modes.items():

@@ -158,6 +158,36 @@ def test_every_attack_takes_any_network(kind, attack, norm, images):
     assert (rows[-1].value == 100) == alone
 
 
+def scripted(model, example):
+    return torch.jit.script(model)
+
+
+def traced(model, example):
+    return torch.jit.trace(model, example)
+
+
+def in_parallel(model, example):
+    return nn.DataParallel(model)
+
+
+def exported(model, example):
+    batch = {0: torch.export.Dim("batch", min=1)}
+    return torch.export.export(model, (example,), dynamic_shapes=(batch,)).module()
+
+
+@pytest.mark.filterwarnings("ignore:.*torch.jit")
+@pytest.mark.parametrize("wrap", [scripted, traced, in_parallel, exported])
+def test_wrapped_networks_fall_as_the_network_itself(wrap, images):
+    model = Convolutional()
+    labels = own_labels(model, images)
+    verdicts = [
+        evaluate(network, images, labels, classes=CLASSES, attack=Pgd(), epsilons=["2/255"])[1]
+        for network in (model, wrap(model, images[:4]))
+    ]
+    assert 0 < verdicts[0].value < 100
+    assert verdicts[1].value == pytest.approx(verdicts[0].value, abs=2.6)
+
+
 def test_folding_never_changes_what_is_attacked(images):
     """conv1 and bn1 by name, but not one after the other: the copy must not be folded."""
 
