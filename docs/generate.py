@@ -130,9 +130,10 @@ def comparisons() -> str:
         "",
         "The same model and images in one process, one package after the other. Robust accuracy in "
         "percent, by the model's own float32 verdicts on the images that came back; seconds of "
-        "wall time, on a machine whose own speed varies by up to two; the runs on 1,000 images and "
-        "in L2 shared it with other work, so theirs are rough. Other networks than the zoo's: "
-        "`benchmarks/small_models.py`.",
+        "wall time, on a machine whose own speed varies by up to two; the runs on small networks "
+        "and in L2 shared it with other work, so theirs are rough. Square only asks for logits, at "
+        "the rate at which ONNX Runtime gives them; and it is all draws, so that its verdicts "
+        "change somewhat from seed to seed. Small networks: `benchmarks/small_models.py`.",
         "",
     ]
     for path in sorted((ROOT / "docs/comparisons").glob("*.json")):
