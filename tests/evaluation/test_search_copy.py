@@ -188,6 +188,29 @@ def test_wrapped_networks_fall_as_the_network_itself(wrap, images):
     assert verdicts[1].value == pytest.approx(verdicts[0].value, abs=2.6)
 
 
+def test_verdicts_come_in_a_layout_that_the_model_answers_alike(images):
+    class ByAddress(Convolutional):
+        """Reads memory without asking for its layout: another answer, no error."""
+
+        def forward(self, x):
+            side = x.shape[-1]
+            strides = (3 * side * side, side * side, side, 1)
+            return super().forward(x.as_strided(x.shape, strides))
+
+    layouts = {
+        Convolutional: torch.channels_last,
+        Viewing: torch.contiguous_format,  # an error in the other one
+        ByAddress: torch.contiguous_format,
+    }
+    turned = images.contiguous(memory_format=torch.channels_last)
+    for make, layout in layouts.items():
+        model = make().eval()
+        target = Target(model, images[:8], CLASSES)
+        assert target.layout == layout
+        for given in (images, turned):
+            torch.testing.assert_close(target.logits(given), model(images), rtol=1e-4, atol=1e-4)
+
+
 def test_folding_never_changes_what_is_attacked(images):
     """conv1 and bn1 by name, but not one after the other: the copy must not be folded."""
 
