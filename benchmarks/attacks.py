@@ -6,8 +6,8 @@
 
 `pgd` runs PGD-20 at 8/255 with a random start and the step 2.5 eps / 20 against torchattacks and
 foolbox. `autoattack` runs each member of the standard ensemble alone, then the ensemble, against
-the public implementation. What has been measured is kept in the state file after every attack
-of either side; the same command goes on.
+the public implementation, the two in turns. What has been measured is kept in the state file
+after every attack; the same command goes on.
 `peers` hands the classifier as it is to each package: RobustBench's `benchmark()` (on our images
 in place of its download), foolbox and torchattacks; and prints what each measured beside ours.
 
@@ -31,13 +31,16 @@ import sys
 import time
 from collections.abc import Callable
 from contextlib import redirect_stdout
+from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
 from small_models import NAMES, load_small
 from torch import Tensor, nn
+from turns import in_turns
 
 import cfamc_zoo
 from cfamc_zoo.datasets import load_dataset
@@ -60,34 +63,58 @@ MEMBERS = {
     "square": Square(),
 }
 OFFICIAL_NORMS = {"linf": "Linf", "l2": "L2"}
+ENSEMBLE = "autoattack"
+TURNS = {"official": 4.0, "ours": 2.0}  # seconds, so that both end at about the same time
 
 Verdicts = list[bool]
-Run = Callable[[nn.Module, Tensor, Tensor], Verdicts]
+Run = Callable[[Tensor, Tensor], Verdicts]
 
 
 class Bench:
-    """Runs that are timed once, and remembered in a file."""
+    """What was measured once, remembered in a file."""
 
     def __init__(self, state: Path | None, key: dict[str, Any]):
         self.state, self.key = state, key
-        self.done: dict[str, dict[str, Any]] = {}
+        self.done: dict[str, Any] = {}
         if state is not None and state.exists():
             content = json.loads(state.read_text())
             if content["key"] != key:
                 raise SystemExit(f"{state} is of another run: {content['key']}")
             self.done = content["done"]
 
-    def measure(self, name: str, run: Callable[[], Any]) -> dict[str, Any]:
+    def once(self, name: str, measure: Callable[[], Any]) -> Any:
         if name not in self.done:
-            start = time.perf_counter()
-            result = run()
-            seconds = time.perf_counter() - start
-            self.done[name] = {"seconds": seconds, "result": result}
+            self.done[name] = measure()
             if self.state is not None:
                 temporary = self.state.with_suffix(".tmp")
                 temporary.write_text(json.dumps({"key": self.key, "done": self.done}))
                 temporary.replace(self.state)
         return self.done[name]
+
+
+@dataclass(frozen=True)
+class Subject:
+    """Who is attacked, and on what."""
+
+    model: nn.Module
+    x: Tensor
+    y: Tensor
+    classes: int
+
+
+def load(arguments: argparse.Namespace) -> Subject:
+    sys.path.append(str(arguments.peers))
+    sys.path.append(str(arguments.peers / "auto-attack"))
+    name = arguments.model
+    small = name in NAMES
+    model = load_small(name, arguments.peers) if small else cfamc_zoo.load_classifier(name)
+    data = load_dataset(arguments.data)
+    part = slice(arguments.first, arguments.first + arguments.images)
+    # The official code needs images in NCHW order in memory.
+    x = torch.from_numpy(data.images[part]).permute(0, 3, 1, 2).contiguous().float() / 255
+    y = torch.from_numpy(data.labels[part])
+    device = arguments.device
+    return Subject(model.to(device), x.to(device), y.to(device), len(data.classes))
 
 
 def key_of(arguments: argparse.Namespace) -> dict[str, str]:
@@ -97,7 +124,7 @@ def key_of(arguments: argparse.Namespace) -> dict[str, str]:
 
 def command_of(arguments: argparse.Namespace) -> str:
     """What measures the same again, without the files of this machine."""
-    given = {k: v for k, v in key_of(arguments).items() if k not in ("what", "classes")}
+    given = {k: v for k, v in key_of(arguments).items() if k != "what"}
     options = " ".join(f"--{k} {v or repr(v)}" for k, v in given.items())
     return f"python benchmarks/attacks.py {arguments.what} --peers PEERS {options}"
 
@@ -114,13 +141,15 @@ def standing(model: nn.Module, attack: Callable, x: Tensor, y: Tensor, batch: in
     return verdicts
 
 
-def pgd_of(arguments: argparse.Namespace, model: nn.Module) -> dict[str, Run]:
-    """The same PGD from three packages."""
+def pgd_of(arguments: argparse.Namespace, subject: Subject) -> dict[str, Run]:
+    """The same PGD from three packages, on any images."""
+    model = subject.model
     eps = parse_epsilon(arguments.eps)
     step = 2.5 * eps / STEPS
 
     def ours(x: Tensor, y: Tensor) -> Verdicts:
-        return our_verdicts(arguments, model, Pgd(steps=STEPS), x, y)
+        part = Subject(model, x, y, subject.classes)
+        return our_verdicts(arguments, part, Pgd(steps=STEPS))
 
     def torchattacks(x: Tensor, y: Tensor) -> Verdicts:
         import torchattacks as peer
@@ -140,18 +169,17 @@ def pgd_of(arguments: argparse.Namespace, model: nn.Module) -> dict[str, Run]:
     return {"cfamc-zoo": ours, "torchattacks": torchattacks, "foolbox": foolbox}
 
 
-def our_verdicts(
-    arguments: argparse.Namespace, model: nn.Module, attack: Any, x: Tensor, y: Tensor
-) -> Verdicts:
+def our_verdicts(arguments: argparse.Namespace, subject: Subject, attack: Any) -> Verdicts:
     rows = evaluate(
-        model, x, y, classes=arguments.classes, attack=attack, epsilons=[arguments.eps],
-        norm=arguments.norm, batch_size=arguments.batch,
+        subject.model, subject.x, subject.y, classes=subject.classes, attack=attack,
+        epsilons=[arguments.eps], norm=arguments.norm, batch_size=arguments.batch,
     )  # fmt: skip
     return [bool(c) for c in rows[-1].correct]
 
 
-def compare_pgd(arguments: argparse.Namespace, model: nn.Module, x: Tensor, y: Tensor) -> dict:
-    tools = pgd_of(arguments, model)
+def compare_pgd(arguments: argparse.Namespace, subject: Subject) -> dict:
+    tools = pgd_of(arguments, subject)
+    x, y = subject.x, subject.y
     seconds: dict[str, list[float]] = {tool: [] for tool in tools}
     robust = {}
     for run in tools.values():  # imports and first-call costs are not counted
@@ -171,48 +199,57 @@ def compare_pgd(arguments: argparse.Namespace, model: nn.Module, x: Tensor, y: T
     return {"seconds": seconds, "robust": robust, "ratio": ratio}
 
 
-def compare_autoattack(
-    arguments: argparse.Namespace, model: nn.Module, x: Tensor, y: Tensor
-) -> dict:
-    sys.path.append(str(arguments.peers / "auto-attack"))
+def official_autoattack(arguments: argparse.Namespace, name: str) -> Callable[[], Verdicts]:
+    """The public code's attack of that name, ready to run."""
+    subject = load(arguments)
     from autoattack import AutoAttack
 
-    official = AutoAttack(
-        model,
+    attack = AutoAttack(
+        subject.model,
         norm=OFFICIAL_NORMS[arguments.norm],
         eps=parse_epsilon(arguments.eps, arguments.norm),
         seed=0,
         verbose=False,
-        device=x.device.type,
+        device=subject.x.device.type,
         version="standard",
     )
+    attack.attacks_to_run = list(MEMBERS) if name == ENSEMBLE else [name]
 
-    def theirs(names: list[str]) -> Verdicts:
-        official.attacks_to_run = names
-        adversarial = official.run_standard_evaluation(x, y, bs=arguments.batch)
-        return standing(model, lambda a, b: a, adversarial, y, arguments.batch)
+    def run() -> Verdicts:
+        found = attack.run_standard_evaluation(subject.x, subject.y, bs=arguments.batch)
+        return standing(subject.model, lambda a, b: a, found, subject.y, arguments.batch)
 
+    return run
+
+
+def our_autoattack(arguments: argparse.Namespace, name: str) -> Callable[[], Verdicts]:
+    """Ours of that name, ready to run."""
+    attack = AUTOATTACK if name == ENSEMBLE else MEMBERS[name]
+    return partial(our_verdicts, arguments, load(arguments), attack)
+
+
+def compare_autoattack(arguments: argparse.Namespace, subject: Subject) -> dict:
     bench = Bench(arguments.state, key_of(arguments))
     print(f"  {'':12} {'robust %':>17} {'seconds':>19} {'':7} same verdict")
     print(f"  {'':12} {'official':>8} {'ours':>8} {'official':>10} {'ours':>8}")
     rows = {}
     names = [n for n in arguments.attacks.split(",") if n]
-    for name in [*names, "autoattack"]:
-        members = list(MEMBERS) if name == "autoattack" else [name]
-        a = bench.measure(f"official {name}", lambda m=members: theirs(m))  # type: ignore[misc]
-        attack = AUTOATTACK if name == "autoattack" else MEMBERS[name]
-        b = bench.measure(f"ours {name}", lambda k=attack: our_verdicts(arguments, model, k, x, y))  # type: ignore[misc]
-        n = len(y)
-        same = sum(p == q for p, q in zip(a["result"], b["result"], strict=True)) / n
-        rows[name] = {
-            "official": 100 * sum(a["result"]) / n,
-            "ours": 100 * sum(b["result"]) / n,
-            "official_seconds": a["seconds"],
-            "ours_seconds": b["seconds"],
-            "ratio": a["seconds"] / b["seconds"],
-            "same_verdict": 100 * same,
+    n = len(subject.y)
+    for name in [*names, ENSEMBLE]:
+        sides = {
+            "official": (partial(official_autoattack, arguments, name), TURNS["official"]),
+            "ours": (partial(our_autoattack, arguments, name), TURNS["ours"]),
         }
-        r = rows[name]
+        found = bench.once(name, lambda s=sides: in_turns(s))  # type: ignore[misc]
+        (theirs, their_seconds), (ours, our_seconds) = found["official"], found["ours"]
+        r = rows[name] = {
+            "official": 100 * sum(theirs) / n,
+            "ours": 100 * sum(ours) / n,
+            "official_seconds": their_seconds,
+            "ours_seconds": our_seconds,
+            "ratio": their_seconds / our_seconds,
+            "same_verdict": 100 * sum(p == q for p, q in zip(theirs, ours, strict=True)) / n,
+        }
         print(
             f"  {name:12} {r['official']:8.2f} {r['ours']:8.2f} {r['official_seconds']:10.1f} "
             f"{r['ours_seconds']:8.1f} {r['ratio']:6.2f}x {r['same_verdict']:6.2f}%",
@@ -221,8 +258,9 @@ def compare_autoattack(
     return rows
 
 
-def compare_peers(arguments: argparse.Namespace, model: nn.Module, x: Tensor, y: Tensor) -> dict:
+def compare_peers(arguments: argparse.Namespace, subject: Subject) -> dict:
     """Clean and robust accuracy as each package measures them on the unchanged classifier."""
+    model, x, y = subject.model, subject.x, subject.y
 
     def own_clean() -> float:
         with torch.no_grad():
@@ -231,7 +269,6 @@ def compare_peers(arguments: argparse.Namespace, model: nn.Module, x: Tensor, y:
     def robustbench() -> tuple[float, float]:
         # Before PEERS, which holds torchattacks' package of the same name.
         sys.path.insert(sys.path.index(str(arguments.peers)), str(arguments.peers / REAL))
-        sys.path.append(str(arguments.peers / "auto-attack"))
         import robustbench.data as loading
         from robustbench.eval import benchmark
 
@@ -259,14 +296,22 @@ def compare_peers(arguments: argparse.Namespace, model: nn.Module, x: Tensor, y:
     def part(verdicts: Verdicts) -> float:
         return sum(verdicts) / len(verdicts)
 
-    pgd = pgd_of(arguments, model)
+    def timed(run: Callable[[], tuple[float, float]]) -> dict[str, float]:
+        torch.manual_seed(0)
+        start = time.perf_counter()
+        with redirect_stdout(sys.stderr):
+            clean, robust = run()
+        seconds = time.perf_counter() - start
+        return {"clean": 100 * clean, "robust": 100 * robust, "seconds": seconds}
+
+    pgd = pgd_of(arguments, subject)
     tools: dict[str, Callable[[], tuple[float, float]]] = {
         f"cfamc-zoo PGD-{STEPS}": lambda: (own_clean(), part(pgd["cfamc-zoo"](x, y))),
         f"foolbox LinfPGD-{STEPS}": foolbox,
         f"torchattacks PGD-{STEPS}": lambda: (own_clean(), part(pgd["torchattacks"](x, y))),
         "cfamc-zoo AutoAttack": lambda: (
             own_clean(),
-            part(our_verdicts(arguments, model, AUTOATTACK, x, y)),
+            part(our_verdicts(arguments, subject, AUTOATTACK)),
         ),
         "RobustBench benchmark()": robustbench,
     }
@@ -274,13 +319,9 @@ def compare_peers(arguments: argparse.Namespace, model: nn.Module, x: Tensor, y:
     rows = {}
     print(f"  {'':24} {'clean %':>8} {'robust %':>9} {'images':>7} {'seconds':>8}")
     for name, run in tools.items():
-        torch.manual_seed(0)
-        with redirect_stdout(sys.stderr):
-            found = bench.measure(name, run)
-        (clean, robust), seconds = found["result"], found["seconds"]
-        rows[name] = {"clean": 100 * clean, "robust": 100 * robust, "seconds": seconds}
+        r = rows[name] = bench.once(name, partial(timed, run))
         print(
-            f"  {name:24} {100 * clean:8.2f} {100 * robust:9.2f} {len(y):7} {seconds:8.1f}",
+            f"  {name:24} {r['clean']:8.2f} {r['robust']:9.2f} {len(y):7} {r['seconds']:8.1f}",
             flush=True,
         )
     return rows
@@ -310,31 +351,23 @@ def main() -> None:
     parser.add_argument("--state", type=Path, help="of autoattack and peers")
     parser.add_argument("-o", "--output", type=Path)
     arguments = parser.parse_args()
-    sys.path.append(str(arguments.peers))
-    name = arguments.model = arguments.model or default_model()
-    small = name in NAMES
-    model = load_small(name, arguments.peers) if small else cfamc_zoo.load_classifier(name)
-    model = model.to(arguments.device)
-    data = load_dataset(arguments.data)
-    part = slice(arguments.first, arguments.first + arguments.images)
-    # The official code needs images in NCHW order in memory.
-    x = torch.from_numpy(data.images[part]).permute(0, 3, 1, 2).contiguous().float() / 255
-    x, y = x.to(arguments.device), torch.from_numpy(data.labels[part]).to(arguments.device)
-    arguments.classes = len(data.classes)
+    arguments.model = arguments.model or default_model()
+    subject = load(arguments)
+    n = len(subject.y)
     print(
-        f"{name}, {len(y)} images, {arguments.norm} {arguments.eps}, {arguments.device}, "
+        f"{arguments.model}, {n} images, {arguments.norm} {arguments.eps}, {arguments.device}, "
         f"{torch.get_num_threads()} threads"
     )
-    rows = COMPARISONS[arguments.what](arguments, model, x, y)
+    rows = COMPARISONS[arguments.what](arguments, subject)
     if arguments.output:
         result = {
             "what": arguments.what,
-            "model": name,
-            "images": len(y),
+            "model": arguments.model,
+            "images": n,
             "eps": arguments.eps,
             "norm": arguments.norm,
             "threads": torch.get_num_threads(),
-            **environment(x.device),
+            **environment(subject.x.device),
             "command": command_of(arguments),
             "date": datetime.now(UTC).strftime("%Y-%m-%d"),
             "rows": rows,
