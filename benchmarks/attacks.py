@@ -328,6 +328,11 @@ def compare_peers(arguments: argparse.Namespace, subject: Subject) -> dict:
 
 
 COMPARISONS = {"pgd": compare_pgd, "autoattack": compare_autoattack, "peers": compare_peers}
+ORDERS = {
+    "pgd": "each package several times, in turns",
+    "autoattack": f"in turns of {TURNS['official']:g} and {TURNS['ours']:g} seconds",
+    "peers": "one after the other",
+}
 
 
 def main() -> None:
@@ -367,6 +372,7 @@ def main() -> None:
             "eps": arguments.eps,
             "norm": arguments.norm,
             "threads": torch.get_num_threads(),
+            "order": ORDERS[arguments.what],
             **environment(subject.x.device),
             "command": command_of(arguments),
             "date": datetime.now(UTC).strftime("%Y-%m-%d"),
