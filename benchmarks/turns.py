@@ -24,7 +24,7 @@ def in_turns(sides: dict[str, tuple[Prepare, float]]) -> dict[str, tuple[Any, fl
 
     Args:
         sides: by name, what makes ready, untimed, and returns what is timed; and the seconds of
-            its turns. Both must be picklable, and the second's result.
+            its turns. What makes ready must be picklable, and so must what comes out.
 
     Returns:
         By name, what it returned and its seconds.
