@@ -21,12 +21,23 @@ if TYPE_CHECKING:
     from cfamc_zoo.training.recipe import Recipe
 
 
+# Keys of a recipe that change when a run reports or stops, not what it computes.
+REPORTING = (
+    *("max_steps", "checkpoint_steps", "checkpoint_minutes", "log_steps"),
+    *("title", "source"),
+)
+
+
 def train(
     recipe: Annotated[str, typer.Argument(help="A recipe's name, or a TOML file.")],
     data: Annotated[str | None, typer.Option(help="Train on these images instead.")] = None,
     run: Annotated[Path | None, typer.Option("-o", "--output", help="Folder of the run.")] = None,
     settings: Annotated[
         list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Set a recipe key.")
+    ] = None,
+    start: Annotated[
+        str | None,
+        typer.Option("--from", metavar="MODEL", help="Start from the weights of this release."),
     ] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on from the checkpoint.")] = False,
     max_minutes: Annotated[
@@ -45,11 +56,14 @@ def train(
     chosen = load_recipe(recipe, [*(settings or []), *([f'data="{data}"'] if data else [])])
     if max_minutes is not None and max_minutes <= 0:
         raise UsageError(f"--max-minutes is {max_minutes:g}; it must be over 0")
+    if start is not None and resume:
+        raise UsageError("--resume goes on from the run's own checkpoint; leave --from away")
     run = run or Path("runs") / chosen.name
 
     from cfamc_zoo.allocator import keep_freed_memory
     from cfamc_zoo.training import distributed
     from cfamc_zoo.training.loop import METRICS, train
+    from cfamc_zoo.training.start import start_from
     from cfamc_zoo.zoo.device import find_device
 
     keep_freed_memory()
@@ -60,6 +74,7 @@ def train(
         output.training_progress(chosen.name) as progress,
         ExitStack() as stack,
     ):
+        origin = start_from(start, chosen) if start is not None else None
         done = _open_run(run, chosen, resume)
         logs = [progress]
         if tensorboard and distributed.rank() == 0:
@@ -73,6 +88,7 @@ def train(
             device=where,
             report=_to_all(logs),
             stop=lambda: interrupted() or time.monotonic() > deadline,
+            start=origin,
         )
         first = distributed.rank() == 0
     if not first:
@@ -81,11 +97,12 @@ def train(
         from cfamc_zoo.training.curves import plot_curves
 
         output.note(f"curves: {plot_curves(run)}")
+    folder = _save(chosen, result, run, str(where)) if result.encoder is not None else None
     if not result.finished:
-        output.note(f"stopped at batch {result.step}; go on with --resume")
+        so_far = f"; what it has learnt so far: {str(folder)!r}" if folder else ""
+        output.note(f"stopped at batch {result.step}; go on with --resume{so_far}")
         if interrupted():
             raise KeyboardInterrupt
-    folder = _save(chosen, result, run, str(where)) if result.finished else None
     summary = {
         "run": str(run),
         "finished": result.finished,
@@ -117,13 +134,7 @@ def _open_run(run: Path, recipe: Recipe, resume: bool) -> int:
         raise UsageError(f"{str(run)!r} holds no checkpoint; start without --resume")
     if there:
         old, new = read_recipe(run).to_json(), recipe.to_json()
-        # These change when a run reports or stops, not what it computes.
-        differing = [
-            key
-            for key in new
-            if old.get(key) != new[key]
-            and key not in ("max_steps", "checkpoint_steps", "log_steps", "title", "source")
-        ]
+        differing = [key for key in new if old.get(key) != new[key] and key not in REPORTING]
         if differing:
             raise UsageError(
                 f"{str(run)!r} was started with another {', '.join(differing)}; resume with the "
@@ -159,14 +170,15 @@ def _save(recipe: Recipe, result: Result, run: Path, device: str) -> Path:
     import torch
 
     from cfamc_zoo import __version__
-    from cfamc_zoo.zoo.spec import FORMAT_VERSION, Preprocess, ReleaseConfig
+    from cfamc_zoo.zoo.spec import FORMAT_VERSION, ReleaseConfig
     from cfamc_zoo.zoo.weights import save_release
 
+    assert result.encoder is not None
     config = ReleaseConfig(
         format_version=FORMAT_VERSION,
         name=run.name,
         architecture=recipe.encoder,
-        preprocess=Preprocess(),
+        preprocess=result.encoder.preprocess,
         threat_model=recipe.threat_model,
         recipe=recipe.to_json(),
         provenance={
@@ -176,7 +188,8 @@ def _save(recipe: Recipe, result: Result, run: Path, device: str) -> Path:
             "data": recipe.data,
             "steps": result.step,
             "seconds": round(result.seconds, 1),
-        },
+        }
+        | ({"from": result.origin} if result.origin else {}),
         licence="Apache-2.0",
     )
     return save_release(run / "release", result.encoder.eval(), config).folder

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save
+from torch import Tensor
 
 from cfamc_zoo.atomic import atomic_file
 from cfamc_zoo.errors import TrainingError
@@ -25,6 +27,7 @@ class Progress:
 
     step: int = 0
     seconds: float = 0.0
+    origin: dict[str, Any] = field(default_factory=dict)  # the release it started from, if any
 
 
 def save_checkpoint(run: Path, engine: Engine, progress: Progress) -> None:
@@ -37,10 +40,13 @@ def save_checkpoint(run: Path, engine: Engine, progress: Progress) -> None:
     tensors["delta"] = engine.whole_delta()
     for name, parameter in engine.encoder.named_parameters():
         tensors[f"momentum.{name}"] = engine.optimizer.state[parameter]["momentum_buffer"]
+    if engine.averaged is not None:
+        tensors |= {f"averaged.{k}": v for k, v in engine.averaged.state_dict().items()}
     metadata = {
         "recipe": json.dumps(engine.recipe.to_json()),
         "step": str(progress.step),
         "seconds": repr(progress.seconds),
+        "origin": json.dumps(progress.origin),
     }
     if rank() > 0:
         return
@@ -64,7 +70,8 @@ def read_progress(run: Path) -> Progress:
         TrainingError: no checkpoint there, or not one of ours.
     """
     metadata = _metadata(run)
-    return Progress(int(metadata["step"]), float(metadata["seconds"]))
+    origin = json.loads(metadata.get("origin", "{}"))
+    return Progress(int(metadata["step"]), float(metadata["seconds"]), origin)
 
 
 def load_checkpoint(run: Path, engine: Engine) -> Progress:
@@ -76,9 +83,9 @@ def load_checkpoint(run: Path, engine: Engine) -> Progress:
     progress = read_progress(run)
     try:
         tensors = load_file(run / FILE, device=str(engine.delta.device))
-        engine.encoder.load_state_dict(
-            {k.removeprefix("encoder."): v for k, v in tensors.items() if k.startswith("encoder.")}
-        )
+        engine.encoder.load_state_dict(_part(tensors, "encoder."))
+        if engine.averaged is not None:
+            engine.averaged.load_state_dict(_part(tensors, "averaged."))
         engine.set_whole_delta(tensors["delta"])
         for name, parameter in engine.encoder.named_parameters():
             # Kept in the parameter's own memory format, or the fused step slows down.
@@ -89,6 +96,10 @@ def load_checkpoint(run: Path, engine: Engine) -> Progress:
             f"checkpoint in {str(run)!r} does not fit its recipe: {error}; start a new run"
         ) from error
     return progress
+
+
+def _part(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
+    return {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}
 
 
 def _metadata(run: Path) -> dict[str, str]:

@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from cfamc_zoo.errors import UsageError
 from cfamc_zoo.training.adversary import ascend, replay
@@ -42,6 +43,8 @@ class Engine:
         recipe: what to do.
         images: (N, S, S, 3) uint8; the whole data set is put on the device.
         device: where to train.
+        start: the encoder to go on from, of the recipe's architecture; it is taken over, and
+            gets a projector if it has none. Without it the weights are random.
 
     Raises:
         UsageError: fewer images than one batch, or one that does not divide among processes.
@@ -49,7 +52,13 @@ class Engine:
 
     layout = torch.channels_last  # of weights and crops; see `_layout`
 
-    def __init__(self, recipe: Recipe, images: np.ndarray, device: torch.device):
+    def __init__(
+        self,
+        recipe: Recipe,
+        images: np.ndarray,
+        device: torch.device,
+        start: Encoder | None = None,
+    ):
         if len(images) < recipe.batch_size:
             raise UsageError(
                 f"{len(images)} images are fewer than one batch of {recipe.batch_size}; "
@@ -68,9 +77,15 @@ class Engine:
         self.steps = len(self.batches) * recipe.epochs
 
         torch.manual_seed(recipe.seed)
-        encoder = Encoder(recipe.encoder, projector=build_projector(recipe.encoder))
-        encoder = encoder.to(device).to(memory_format=self.layout).train()
+        projector = build_projector(recipe.encoder)
+        encoder = start or Encoder(recipe.encoder)
+        encoder.projector = encoder.projector or projector
+        encoder = encoder.to(device).to(memory_format=self.layout).train().requires_grad_()
         self.encoder = synchronize(encoder, device)
+        self.averaged: AveragedModel | None = None  # of the weights, after each batch
+        if recipe.averaging:
+            average = get_ema_multi_avg_fn(recipe.averaging)
+            self.averaged = AveragedModel(self.encoder, multi_avg_fn=average)
         # What attacks pass through, and what updates do.
         self.attacked: nn.Module = compiled(self.encoder, recipe.compile, device)
         self.network = self.attacked
@@ -98,20 +113,40 @@ class Engine:
     def step(self, number: int) -> None:
         """Trains on batch `number`, counted from the start of the run."""
         self.updates = number * self.recipe.replays
-        crops, views = self.batches.take(number), self.recipe.views
-        clean, attacked = crops.tensor_split([len(crops) * self.clean_views // views.count])
+        clean, attacked = self._views(number)
 
         def update(crops: Tensor) -> None:
             self._update(torch.cat((clean, crops)) if self.clean_views else crops)
 
         match self.recipe.adversary:
-            case NoAdversary():
-                update(attacked)
             case FreeAdversary(eps=eps, step=size, replays=replays):
                 threat = Linf(parse_epsilon(eps))
                 self.delta = replay(
                     attacked, self.delta, threat, step=size, replays=replays, update=update
                 )
+            case _:
+                update(attacked + self._perturbation(attacked))
+        if self.averaged is not None:
+            self.averaged.update_parameters(self.encoder)
+
+    def seen(self, number: int) -> Tensor:
+        """(V * b, 3, S, S): crops of a batch as an update sees them, perturbed as they then are."""
+        clean, attacked = self._views(number)
+        return torch.cat((clean, attacked + self._perturbation(attacked)))
+
+    def _views(self, number: int) -> tuple[Tensor, Tensor]:
+        """Crops of a batch that stay clean, and those that are perturbed."""
+        crops = self.batches.take(number)
+        clean = len(crops) * self.clean_views // self.recipe.views.count
+        return crops[:clean], crops[clean:]
+
+    def _perturbation(self, attacked: Tensor) -> Tensor:
+        """What is added to crops before their first update."""
+        match self.recipe.adversary:
+            case NoAdversary():
+                return torch.zeros_like(attacked)
+            case FreeAdversary(eps=eps):
+                return Linf(parse_epsilon(eps)).project(attacked, self.delta)
             case PgdAdversary(eps=eps, step=size, steps=steps):
                 # SimCLR's attack drives a crop's copy away from the crop itself; EMP's drives
                 # the views apart as training draws them together.
@@ -125,7 +160,7 @@ class Engine:
                     loss=lambda x: self._objective(self.attacked, torch.cat((origin, x)))[0],
                 )
                 self.encoder.requires_grad_(True)
-                update(attacked + delta)
+                return delta
 
     def whole_delta(self) -> Tensor:
         """(V * B, 3, S, S): the perturbation of all processes, the same for any number of them."""

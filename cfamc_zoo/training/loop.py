@@ -10,20 +10,22 @@ import math
 import os
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import TextIO
+from typing import Any, TextIO
 
 import numpy as np
 import torch
 
 from cfamc_zoo.atomic import storage_errors
 from cfamc_zoo.errors import TrainingError
+from cfamc_zoo.training.averaging import released_encoder
 from cfamc_zoo.training.checkpoint import FILE, Progress, load_checkpoint, save_checkpoint
 from cfamc_zoo.training.distributed import any_rank, rank
 from cfamc_zoo.training.engine import Engine
 from cfamc_zoo.training.faults import training_faults
 from cfamc_zoo.training.recipe import Recipe
+from cfamc_zoo.training.start import Start
 from cfamc_zoo.zoo.encoder import Encoder
 
 METRICS = "metrics.jsonl"
@@ -49,10 +51,11 @@ class Report:
 class Result:
     """What `train` ends with."""
 
-    encoder: Encoder
+    encoder: Encoder | None  # None where it was stopped and only finished weights are of use
     finished: bool  # False when `stop` ended it
     step: int
     seconds: float
+    origin: dict[str, Any] = field(default_factory=dict)  # as `Progress.origin`
 
 
 def train(
@@ -63,6 +66,7 @@ def train(
     device: torch.device,
     report: Callable[[Report], None],
     stop: Callable[[], bool] = lambda: False,
+    start: Start | None = None,
 ) -> Result:
     """Trains, or goes on where the checkpoint in `run` left off.
 
@@ -74,6 +78,11 @@ def train(
         report: called every `recipe.log_steps` batches, and after a batch that ends a minute or
             more after the last report.
         stop: asked after every batch; True ends the run there, with a checkpoint.
+        start: what a new run goes on from, in place of random weights.
+
+    Returns:
+        The encoder that a release holds. A run that was stopped has one where its weights are
+        averaged: those are of use at any time.
 
     Raises:
         UsageError: the images do not fill one batch, or it does not divide among processes.
@@ -82,13 +91,15 @@ def train(
         StorageError: the checkpoint cannot be written; the last one is kept.
     """
     with training_faults(), torch.backends.cudnn.flags(enabled=True, benchmark=True):
-        engine = Engine(recipe, images, device)
-        progress = Progress()
+        engine = Engine(recipe, images, device, start.encoder if start else None)
+        progress = Progress(origin=start.origin if start else {})
         if (run / FILE).exists():
             progress = load_checkpoint(run, engine)
         with _open_metrics(run, progress.step) as metrics:
             stopped = _run(engine, run, progress, metrics, report, stop)
-    return Result(engine.encoder, not stopped, progress.step, progress.seconds)
+        useful = not stopped or engine.averaged is not None
+        encoder = released_encoder(engine, progress.step) if useful else None
+    return Result(encoder, not stopped, progress.step, progress.seconds, progress.origin)
 
 
 def _run(
@@ -105,6 +116,7 @@ def _run(
     crops = recipe.views.count * recipe.batch_size * recipe.replays
     before, started = progress.seconds, time.monotonic()
     logged_at, logged_step = started, progress.step
+    saved_at = started
     stopped = False
     while progress.step < last and not stopped:
         engine.step(progress.step)
@@ -135,10 +147,13 @@ def _run(
                     metrics.write(json.dumps(asdict(line)) + "\n")
                     metrics.flush()
                 report(line)
-        if ends or progress.step % recipe.checkpoint_steps == 0:
+        late = time.monotonic() - saved_at > recipe.checkpoint_minutes * 60
+        late = any_rank(late, engine.delta.device)  # all save, or none
+        if ends or late or progress.step % recipe.checkpoint_steps == 0:
             _finite(engine.loss.item(), progress.step, run)  # never replaces a good one by a bad
             progress.seconds = before + time.monotonic() - started
             save_checkpoint(run, engine, progress)
+            saved_at = time.monotonic()
     return stopped
 
 

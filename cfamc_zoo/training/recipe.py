@@ -112,11 +112,15 @@ class Recipe:
     epochs: int = 10
     batch_size: int = 100  # images; crops are views.count times as many
     max_steps: int = 0  # batches after which to stop early; 0 is the whole schedule
-    checkpoint_steps: int = 100  # batches between checkpoints
+    checkpoint_steps: int = 100  # batches between checkpoints, unless minutes come first
+    checkpoint_minutes: float = 15.0
     log_steps: int = 10  # batches between lines of metrics.jsonl
     seed: int = 0
     precision: Literal["auto", "float32", "bfloat16"] = "auto"  # of the forward pass
     compile: Compilation = "auto"  # of the network, by torch.compile
+    # Decay, a batch, of the exponential average of the weights that is released; 0 releases the
+    # weights themselves.
+    averaging: float = 0.0
     encoder: Architecture = field(default_factory=Architecture)
     views: Views = field(default_factory=Views)
     objective: Objective = field(default_factory=Emp)
@@ -129,6 +133,9 @@ class Recipe:
             _require(getattr(self, key) >= 1, key, getattr(self, key), "at least 1")
         _require(self.batch_size >= 2, "batch_size", self.batch_size, "at least 2")
         _require(self.max_steps >= 0, "max_steps", self.max_steps, "at least 0")
+        minutes = self.checkpoint_minutes
+        _require(minutes > 0, "checkpoint_minutes", minutes, "over 0")
+        _require(0 <= self.averaging < 1, "averaging", self.averaging, "0 <= decay < 1")
         _require(self.views.count >= 2, "views.count", self.views.count, "at least 2")
         _require(
             0 < self.views.scale[0] <= self.views.scale[1] <= 1,

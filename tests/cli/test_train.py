@@ -85,7 +85,38 @@ def test_an_output_folder_that_cannot_be_made(tmp_path):
     assert "cannot write" in done.stderr and done.stderr.count("\n") == 1
 
 
-def test_ctrl_c_saves_the_batch_it_is_at_and_exits_130(tmp_path):
+def test_a_run_starts_from_a_release_and_its_own_release_says_so(tmp_path, tiny_release):
+    shape = ["--set=encoder.width=4", "--set=encoder.representation=32"]
+    shape += ["--set=encoder.projection=16", "--set=max_steps=1"]
+    run = tmp_path / "run"
+    train(*TINY, *shape, "--from", tiny_release, "-o", run)
+    config = json.loads((run / "release" / "config.json").read_text())
+    origin = config["provenance"]["from"]
+    assert origin["name"] == "tiny" and origin["started_anew"] == []
+    other = train(*TINY, "--from", tiny_release, "-o", tmp_path / "other", code=2)
+    assert "has width 4, representation 32, projection 16" in other.stderr
+    assert not (tmp_path / "other").exists()
+    both = train(*TINY, *shape, "--from", tiny_release, "-o", run, "--resume", code=2)
+    assert "leave --from away" in both.stderr and both.stderr.count("\n") == 1
+
+
+def test_a_stopped_run_of_averaged_weights_leaves_a_release_and_goes_on(tmp_path):
+    averaged = [*TINY, "--set=averaging=0.5", "--set=epochs=50", "-o", tmp_path / "run"]
+    stopped = train(*averaged, "--max-minutes=0.001")
+    release = tmp_path / "run" / "release"
+    assert f"what it has learnt so far: {str(release)!r}" in stopped.stderr
+    import cfamc_zoo
+
+    before = cfamc_zoo.load(str(release)).backbone.conv1.weight
+    reached = steps(tmp_path / "run")[-1]
+    train(*averaged, f"--set=max_steps={reached + 1}", "--resume")
+    assert not (cfamc_zoo.load(str(release)).backbone.conv1.weight == before).all()
+    plain = train(*TINY, "--set=epochs=50", "-o", tmp_path / "run", "--resume", code=2)
+    assert "was started with another averaging" in plain.stderr
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_saves_the_batch_it_is_at_and_exits_130(tmp_path, number):
     run = tmp_path / "run"
     arguments = [*TINY, "-o", str(run), "--set=epochs=50", "--set=checkpoint_steps=100000"]
     process = subprocess.Popen(command(*arguments), stderr=subprocess.PIPE, text=True)
@@ -93,7 +124,7 @@ def test_ctrl_c_saves_the_batch_it_is_at_and_exits_130(tmp_path):
     while not ((run / "metrics.jsonl").exists() and steps(run)):
         assert time.monotonic() < deadline and process.poll() is None
         time.sleep(0.05)
-    process.send_signal(signal.SIGINT)
+    process.send_signal(number)
     _, said = process.communicate(timeout=60)
     assert process.returncode == 130, said
     reached = steps(run)[-1]

@@ -174,6 +174,28 @@ def test_what_the_machine_does_to_a_run_is_said_with_a_remedy(
         run(make_recipe(), images, tmp_path / "run")
 
 
+def test_checkpoints_come_by_minutes_where_batches_are_slow(
+    make_recipe, images, tmp_path, monkeypatch
+):
+    step = Engine.step
+
+    def failing(engine, number):
+        if number == 3:
+            raise RuntimeError("CUDA error: unspecified launch failure")
+        step(engine, number)
+
+    monkeypatch.setattr(Engine, "step", failing)
+    for minutes, reached in ((1e-9, 3), (1e9, None)):
+        recipe = make_recipe(checkpoint_steps=1000, checkpoint_minutes=minutes)
+        folder = tmp_path / str(minutes)
+        with pytest.raises(TrainingError):
+            run(recipe, images, folder)
+        if reached is None:
+            assert not (folder / checkpoint.FILE).exists()
+        else:
+            assert checkpoint.read_progress(folder).step == reached
+
+
 def test_a_cut_off_checkpoint_is_refused(make_recipe, images, tmp_path):
     stops = iter([True])
     run(make_recipe(), images, tmp_path / "run", stop=lambda: next(stops))
