@@ -15,6 +15,7 @@ MAY_IMPORT = {
     "errors": set(),
     "atomic": {"errors"},
     "allocator": set(),
+    "threads": set(),
     "datasets": BASE,
     "doctor": BASE | {"zoo", "datasets"},
     "zoo": BASE | {"zoo", "__init__"},

@@ -11,6 +11,7 @@ from cfamc_zoo import __version__
 from cfamc_zoo.cli import output
 from cfamc_zoo.cli.group import Entry, Group
 from cfamc_zoo.errors import UnknownNameError, ZooError
+from cfamc_zoo.threads import sleep_when_idle
 
 COMMANDS = {
     "list": Entry("Find", "List the models and what was measured of them."),
@@ -60,6 +61,7 @@ def root(
 
 def main() -> None:
     """Runs the command line; the exit code is the design's: 0, 1, 2 or 130."""
+    sleep_when_idle()  # here, where torch is not imported yet
     sys.exit(run(sys.argv[1:]))
 
 

@@ -10,7 +10,7 @@ import typer
 
 from cfamc_zoo.cli import output
 from cfamc_zoo.cli.opening import open_model
-from cfamc_zoo.cli.options import Device, Json, Limit, Model, Seed
+from cfamc_zoo.cli.options import Device, Json, Limit, Model, Seed, Threads
 from cfamc_zoo.errors import UnknownNameError, UsageError
 from cfamc_zoo.evaluation.choice import ATTACKS, Choice
 from cfamc_zoo.zoo.spec import FEATURES
@@ -67,6 +67,7 @@ def attack(
     limit: Limit = None,
     seed: Seed = 0,
     device: Device = None,
+    threads: Threads = None,
     batch_size: Annotated[
         int | None, typer.Option(min=1, help="Images at a time. [default: 128, 512 on a GPU]")
     ] = None,
@@ -97,8 +98,10 @@ def attack(
 
     from cfamc_zoo.cli.data import classifier_of, data_of, neighbours_of, reader_of, with_classes_of
     from cfamc_zoo.cli.measuring import conduct
+    from cfamc_zoo.threads import use_threads
     from cfamc_zoo.zoo.device import find_device
 
+    use_threads(threads)
     release = open_model(model)
     dataset = data_of(release, data).first(limit)
     where = find_device(device)

@@ -9,7 +9,7 @@ import typer
 
 from cfamc_zoo.cli import output
 from cfamc_zoo.cli.opening import open_model
-from cfamc_zoo.cli.options import Device, Json, Limit, Model, Seed
+from cfamc_zoo.cli.options import Device, Json, Limit, Model, Seed, Threads
 from cfamc_zoo.errors import UnknownNameError, UsageError
 from cfamc_zoo.zoo.spec import FEATURES
 
@@ -51,6 +51,7 @@ def probe(
     limit: Limit = None,
     seed: Seed = 0,
     device: Device = None,
+    threads: Threads = None,
     json: Json = False,
 ) -> None:
     """Fit a linear head on frozen features; report its accuracy."""
@@ -80,10 +81,12 @@ def probe(
     from cfamc_zoo.evaluation.intervals import wilson
     from cfamc_zoo.evaluation.probe import extract, fit_probe
     from cfamc_zoo.evaluation.published import EPOCHS, fit_published_head
+    from cfamc_zoo.threads import use_threads
     from cfamc_zoo.zoo.classifier import Classifier, probe_bytes
     from cfamc_zoo.zoo.device import find_device
     from cfamc_zoo.zoo.multicrop import MultiCrop
 
+    use_threads(threads)
     where = find_device(device)
     reader = reader_of(release, crops, seed).to(where)
     plan = reader.plan if isinstance(reader, MultiCrop) else None

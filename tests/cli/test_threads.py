@@ -1,0 +1,55 @@
+"""How many threads work, and that those which wait leave the cores to others."""
+
+import os
+import subprocess
+import sys
+
+import pytest
+import torch
+
+from cfamc_zoo.cli.app import run
+
+START = """
+import os, sys
+from cfamc_zoo.cli import app
+app.run = lambda arguments: print(os.environ["OMP_WAIT_POLICY"], "torch" in sys.modules)
+app.main()
+"""
+
+
+@pytest.fixture
+def as_before():
+    threads = torch.get_num_threads()
+    yield
+    torch.set_num_threads(threads)
+
+
+@pytest.mark.parametrize(("given", "found"), [(None, "PASSIVE"), ("ACTIVE", "ACTIVE")])
+def test_waiting_threads_sleep_unless_the_user_says_otherwise(given, found):
+    environment = {k: v for k, v in os.environ.items() if k != "OMP_WAIT_POLICY"}
+    environment |= {"PYTHONPATH": os.pathsep.join(p for p in sys.path if p)}
+    if given is not None:
+        environment["OMP_WAIT_POLICY"] = given
+    done = subprocess.run(
+        [sys.executable, "-c", START], env=environment, capture_output=True, text=True, check=True
+    )
+    assert done.stdout.split() == [found, "False"], "set before torch reads it"
+
+
+@pytest.mark.usefixtures("as_before")
+def test_an_attack_has_as_many_threads_as_it_is_given(tiny_release, capsys):
+    torch.set_num_threads(1)
+    command = ["attack", "-m", str(tiny_release), "--limit", "2", "--steps", "1"]
+    assert run([*command, "--threads", "3"]) == 0
+    assert torch.get_num_threads() == 3
+    torch.set_num_threads(2)
+    assert run(command) == 0
+    assert torch.get_num_threads() == 2
+    assert run([*command, "--threads", "0"]) == 2
+    assert "--threads" in capsys.readouterr().err
+
+
+@pytest.mark.usefixtures("as_before")
+def test_a_probe_has_as_many_threads_as_it_is_given(capsys):
+    assert run(["probe", "--threads", "0"]) == 2
+    assert "--threads" in capsys.readouterr().err
