@@ -58,6 +58,14 @@ def note(text: str) -> None:
     sys.stderr.flush()
 
 
+def duration(seconds: float) -> str:
+    """A time that a person waits, in the unit that fits."""
+    for unit, size in (("days", 86400), ("hours", 3600), ("minutes", 60)):
+        if seconds >= 2 * size:
+            return f"{seconds / size:.1f} {unit}"
+    return f"{seconds:.0f} seconds"
+
+
 def _printable(text: str) -> str:
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 

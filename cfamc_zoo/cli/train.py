@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from cfamc_zoo.cli import output
+from cfamc_zoo.cli.options import Threads
 from cfamc_zoo.errors import OutputExistsError, UsageError
 
 if TYPE_CHECKING:
@@ -43,11 +44,15 @@ def train(
     max_minutes: Annotated[
         float | None, typer.Option(help="Stop after so long, with a checkpoint.")
     ] = None,
+    estimate: Annotated[
+        bool, typer.Option("--estimate", help="Try some batches and say what the run needs.")
+    ] = False,
     tensorboard: Annotated[
         bool, typer.Option("--tensorboard", help="Also write RUN/tensorboard.")
     ] = False,
     plot: Annotated[bool, typer.Option("--plot", help="Draw RUN/curves.svg at the end.")] = False,
     device: Annotated[str | None, typer.Option(help="cpu, cuda, cuda:1, ...")] = None,
+    threads: Threads = None,
     json: Annotated[bool, typer.Option("--json", help="One JSON object to stdout.")] = False,
 ) -> None:
     """Pretrain an encoder from a recipe."""
@@ -61,12 +66,17 @@ def train(
     run = run or Path("runs") / chosen.name
 
     from cfamc_zoo.allocator import keep_freed_memory
+    from cfamc_zoo.threads import use_threads
     from cfamc_zoo.training import distributed
     from cfamc_zoo.training.loop import METRICS, train
     from cfamc_zoo.training.start import start_from
     from cfamc_zoo.zoo.device import find_device
 
     keep_freed_memory()
+    use_threads(threads)
+    if estimate:
+        _estimate(chosen, device, as_json=json)
+        return
     deadline = time.monotonic() + (max_minutes or float("inf")) * 60
     with (
         distributed.join(find_device(device)) as where,
@@ -115,6 +125,23 @@ def train(
         output.json_result(summary)
     else:
         output.result(str(folder or run))
+
+
+def _estimate(recipe: Recipe, device: str | None, *, as_json: bool) -> None:
+    from dataclasses import asdict
+
+    from cfamc_zoo.training.estimate import estimate
+    from cfamc_zoo.zoo.device import find_device
+
+    found = estimate(recipe, _images(recipe.data), find_device(device))
+    if as_json:
+        output.json_result(asdict(found) | {"seconds": found.seconds})
+        return
+    memory = f", {found.memory / 2**30:.1f} GiB of memory" if found.memory else ""
+    output.result(
+        f"about {output.duration(found.seconds)} for {found.batches:,} batches "
+        f"({found.crops_per_second:,.0f} crops/s){memory}"
+    )
 
 
 def _open_run(run: Path, recipe: Recipe, resume: bool) -> int:

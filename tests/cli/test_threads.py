@@ -50,6 +50,7 @@ def test_an_attack_has_as_many_threads_as_it_is_given(tiny_release, capsys):
 
 
 @pytest.mark.usefixtures("as_before")
-def test_a_probe_has_as_many_threads_as_it_is_given(capsys):
-    assert run(["probe", "--threads", "0"]) == 2
+@pytest.mark.parametrize("command", [["probe"], ["train", "cf-amc-ssl"]])
+def test_no_threads_at_all_are_refused(command, capsys):
+    assert run([*command, "--threads", "0"]) == 2
     assert "--threads" in capsys.readouterr().err

@@ -100,6 +100,22 @@ def test_a_run_starts_from_a_release_and_its_own_release_says_so(tmp_path, tiny_
     assert "leave --from away" in both.stderr and both.stderr.count("\n") == 1
 
 
+def test_an_estimate_tries_some_batches_and_leaves_nothing(tmp_path, monkeypatch, capsys):
+    from cfamc_zoo.cli.app import run
+    from cfamc_zoo.training import estimate
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(estimate, "TRIED_SECONDS", 0.0)
+    assert run(["train", *TINY, "--estimate", "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert found["batches"] == 2 * (1000 // 8)
+    assert found["seconds"] == pytest.approx(found["batches"] * found["seconds_a_batch"])
+    assert found["crops_per_second"] == pytest.approx(8 * 3 * 3 / found["seconds_a_batch"])
+    assert run(["train", *TINY, "--estimate", "--threads=1", "--set=max_steps=7"]) == 0
+    assert "for 7 batches" in capsys.readouterr().out
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_a_stopped_run_of_averaged_weights_leaves_a_release_and_goes_on(tmp_path):
     averaged = [*TINY, "--set=averaging=0.5", "--set=epochs=50", "-o", tmp_path / "run"]
     stopped = train(*averaged, "--max-minutes=0.001")
