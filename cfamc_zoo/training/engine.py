@@ -20,11 +20,9 @@ from cfamc_zoo.training.batches import Batches
 from cfamc_zoo.training.compilation import compiled
 from cfamc_zoo.training.distributed import gather, rank, synchronize, world_size
 from cfamc_zoo.training.lars import Lars
-from cfamc_zoo.training.loss import objective_loss
 from cfamc_zoo.training.recipe import (
     FreeAdversary,
     NoAdversary,
-    NtXent,
     PgdAdversary,
     Recipe,
 )
@@ -98,8 +96,7 @@ class Engine:
             weight_decay=recipe.optimizer.weight_decay,
             eta=recipe.optimizer.eta,
         )
-        # SimCLR keeps the first of its two views clean; EMP perturbs all.
-        self.clean_views = 1 if isinstance(recipe.objective, NtXent) else 0
+        self.clean_views = recipe.objective.clean_views
         perturbed = (recipe.views.count - self.clean_views) * share
         # Free training's perturbation, kept from batch to batch and over epochs.
         self.delta = torch.zeros(perturbed, *self.batches.data.shape[1:], device=device)
@@ -179,7 +176,7 @@ class Engine:
             z = network(crops, "projection")
         share = self.part.stop - self.part.start
         z = gather(z.float().unflatten(0, (-1, share)))  # (V, B, D)
-        return objective_loss(z, self.recipe.objective)
+        return self.recipe.objective.loss(z)
 
     def _update(self, crops: Tensor) -> None:
         """One forward and backward pass and one step of the weights."""

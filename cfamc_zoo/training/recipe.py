@@ -15,6 +15,8 @@ from typing import Any, Literal, cast, get_args, get_type_hints
 
 from cfamc_zoo.errors import UnknownNameError, UsageError
 from cfamc_zoo.training.compilation import Compilation
+from cfamc_zoo.training.objectives import Objective
+from cfamc_zoo.training.objectives.emp import Emp
 from cfamc_zoo.zoo.spec import Architecture
 from cfamc_zoo.zoo.threat import parse_epsilon
 
@@ -35,24 +37,6 @@ class Views:
     blur_p: float = 0.1
     blur_sigma: Pair = (0.1, 2.0)  # pixels
     solarize_p: float = 0.1
-
-
-@dataclass(frozen=True)
-class Emp:
-    """EMP-SSL: views agree with their mean, and images spread (total coding rate)."""
-
-    kind: Literal["emp"] = "emp"
-    invariance: float = 200.0  # weight
-    coding_rate: float = 1.0  # weight
-    eps: float = 0.2  # distortion of the coding rate
-
-
-@dataclass(frozen=True)
-class NtXent:
-    """SimCLR: the two views of an image find each other among all others."""
-
-    kind: Literal["nt-xent"] = "nt-xent"
-    temperature: float = 0.07
 
 
 @dataclass(frozen=True)
@@ -82,7 +66,6 @@ class PgdAdversary:
     steps: int = 5
 
 
-Objective = Emp | NtXent
 Adversary = NoAdversary | FreeAdversary | PgdAdversary
 
 
@@ -150,8 +133,9 @@ class Recipe:
             "0 < low <= high",
         )
         _require(self.optimizer.lr > 0, "optimizer.lr", self.optimizer.lr, "over 0")
-        if isinstance(self.objective, NtXent):
-            _require(self.views.count == 2, "views.count", self.views.count, "2 for nt-xent")
+        views = self.objective.views or self.views.count
+        rule = f"{views} for {self.objective.kind}"
+        _require(self.views.count == views, "views.count", self.views.count, rule)
         match self.adversary:
             case FreeAdversary(replays=passes):
                 _require(passes >= 1, "adversary.replays", passes, "at least 1")
@@ -295,8 +279,9 @@ def _convert(hint: Any, value: Any, key: str) -> Any:
 
 def _all_keys(cls: type, prefix: str) -> list[str]:
     keys = []
-    for name, hint in get_type_hints(cls).items():
-        parts = _dataclasses([hint, *get_args(hint)])
+    hints = get_type_hints(cls)
+    for name in (f.name for f in fields(cls)):
+        parts = _dataclasses([hints[name], *get_args(hints[name])])
         keys += [k for part in parts for k in _all_keys(part, f"{prefix}{name}.")] or [
             prefix + name
         ]

@@ -4,8 +4,8 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from cfamc_zoo.training.loss import coding_rate, invariance, nt_xent, objective_loss
-from cfamc_zoo.training.recipe import Emp
+from cfamc_zoo.training.objectives.emp import Emp, coding_rate, invariance
+from cfamc_zoo.training.objectives.nt_xent import nt_xent
 
 
 def unit(*shape):
@@ -48,7 +48,7 @@ def test_nt_xent_is_simclrs_equation_one():
 
 def test_emp_weighs_its_parts_as_the_recipe_says():
     z = unit(3, 4, 6)
-    loss, parts = objective_loss(z, Emp(invariance=200, coding_rate=0.5))
+    loss, parts = Emp(invariance=200, coding_rate=0.5).loss(z)
     assert loss.item() == pytest.approx(
         200 * parts["invariance"].item() - 0.5 * parts["coding_rate"].item()
     )
