@@ -14,6 +14,7 @@ from cfamc_zoo.embedding.partial import PART, Partial
 from cfamc_zoo.embedding.pipeline import Unreadable, embed_files, normalize
 from cfamc_zoo.embedding.writers import check_suffix, write
 from cfamc_zoo.errors import OutputExistsError, UsageError
+from cfamc_zoo.zoo.preprocess import PREPROCESSING
 from cfamc_zoo.zoo.weights import Release
 
 SCALINGS = ("none", "unit")  # "unit": rows at unit L2 norm
@@ -126,6 +127,8 @@ def describe(release: Release, settings: Settings) -> dict[str, str]:
         "feature": settings.feature,
         "backend": settings.backend,
         "scaling": settings.scaling,
-        "preprocessing": json.dumps(asdict(release.config.preprocess)),
+        "preprocessing": json.dumps(
+            {**asdict(release.config.preprocess), "version": PREPROCESSING}
+        ),
         "cfamc-zoo": __version__,
     }

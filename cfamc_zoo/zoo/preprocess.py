@@ -1,10 +1,11 @@
 """Any image to the model's input: the one definition, shared by every command and back end.
 
 EXIF orientation is applied; the first frame of an animation is taken; 16-bit and float images
-are scaled by their own type's range, not by their content; transparency is laid over white; then
-RGB, the shorter side resized to the model's input by Pillow's bicubic filter (which widens when
-it shrinks, so it does not alias), and the centre cropped. An image of the right size is left as
-it is, pixel by pixel.
+are scaled by their own type's range, not by their content (`zoo/pixels.py`); colours become sRGB
+through the embedded profile (`zoo/colour.py`); transparency is laid over white; then the shorter
+side is resized to the model's input by Pillow's bicubic filter (which widens when it shrinks, so
+it does not alias), and the centre cropped. An sRGB image of the right size is left as it is, pixel
+by pixel.
 """
 
 from __future__ import annotations
@@ -16,13 +17,20 @@ import warnings
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image, UnidentifiedImageError
 
 from cfamc_zoo.errors import DataError
+from cfamc_zoo.zoo.colour import to_srgb
+from cfamc_zoo.zoo.pixels import read_pixels
 from cfamc_zoo.zoo.spec import Preprocess
 
 PIXEL_LIMIT = 178_956_970  # of the image as stored: Pillow's own bound, 512 MiB of RGB
-WHITE = (255, 255, 255)
+WHITE = (255, 255, 255, 255)
+# Raised whenever the same file gives other pixels: vectors of two versions do not go together.
+PREPROCESSING = 2
+# Photos with a profile are averaged down to about so many pixels a side before their colours are
+# converted, which would take longer than all else. Four times the model's input is the least.
+CONVERTED_SIDE = 1024
 # What Pillow's decoders raise on damaged files, besides OSError: found by damaging files of
 # every format (RuntimeError: AVIF; NotImplementedError: DDS; struct.error: EXIF in WebP).
 DAMAGE = (
@@ -31,8 +39,8 @@ DAMAGE = (
 )
 
 
-def read_image(source: Path | bytes, preprocess: Preprocess) -> np.ndarray:
-    """Reads one image file, or its content.
+def read_image(source: Path | bytes | Image.Image, preprocess: Preprocess) -> np.ndarray:
+    """Reads one image file, its content, or an image that Pillow has opened.
 
     Returns:
         (S, S, 3) uint8 RGB, S = `preprocess.size`.
@@ -41,15 +49,15 @@ def read_image(source: Path | bytes, preprocess: Preprocess) -> np.ndarray:
         DataError: it cannot be read; the message is the reason alone.
     """
     try:
-        content = source if isinstance(source, bytes) else _content(source)
-        if not content:
-            raise DataError("the file is empty")
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # damaged metadata: the pixels decide
+            if isinstance(source, Image.Image):
+                return _fit_within_limit(source, preprocess)
+            content = source if isinstance(source, bytes) else _content(source)
+            if not content:
+                raise DataError("the file is empty")
             with Image.open(io.BytesIO(content)) as image:
-                if image.width * image.height > PIXEL_LIMIT:
-                    raise DataError(f"{image.width} x {image.height} pixels are over {PIXEL_LIMIT}")
-                return fit(image, preprocess)
+                return _fit_within_limit(image, preprocess)
     except Image.DecompressionBombError as error:
         raise DataError(f"more pixels than {PIXEL_LIMIT}") from error
     except UnidentifiedImageError as error:
@@ -67,32 +75,58 @@ def _content(path: Path) -> bytes:
     return path.read_bytes()
 
 
+def _fit_within_limit(image: Image.Image, preprocess: Preprocess) -> np.ndarray:
+    if image.width * image.height > PIXEL_LIMIT:
+        raise DataError(f"{image.width} x {image.height} pixels are over {PIXEL_LIMIT}")
+    return fit(image, preprocess)
+
+
 def fit(image: Image.Image, preprocess: Preprocess) -> np.ndarray:
     """An open image as (S, S, 3) uint8."""
     size = preprocess.size
-    image = to_rgb(ImageOps.exif_transpose(image))
-    if image.size != (size, size):
-        shorter = min(image.size)
-        width, height = (max(size, round(side * size / shorter)) for side in image.size)
-        # Crop first in the source: the same pixels, and a 1 x 10000 strip stays small.
-        left, top = (width - size) / 2 * shorter / size, (height - size) / 2 * shorter / size
-        box = (left, top, left + shorter, top + shorter)
+    profile = None if image.mode == "LAB" else image.info.get("icc_profile")
+    colours, alpha = read_pixels(image)
+    convert = to_srgb(profile, colours.mode) if isinstance(profile, bytes) else None
+    width, height = colours.size
+    left, top, side = crop(width, height, size)
+    factor = 1
+    if convert is not None and alpha is None and colours.mode in ("RGB", "CMYK"):
+        factor = max(1, min(width, height) // max(CONVERTED_SIDE, 4 * size))
+        colours = colours.reduce(factor) if factor > 1 else colours
+    image = over_white(_eight_bits(colours) if convert is None else convert(colours), alpha)
+    if (width, height) != (size, size):
+        box = (left / factor, top / factor, (left + side) / factor, (top + side) / factor)
         image = image.resize((size, size), Image.Resampling.BICUBIC, box=box)
     return np.asarray(image)
 
 
-def to_rgb(image: Image.Image) -> Image.Image:
-    """RGB, 8 bits a channel, from any of Pillow's modes."""
-    if image.mode.startswith("I;16") or image.mode in ("I", "F"):
-        values = np.asarray(image).astype(np.float64)
-        # 16-bit files open as I or I;16 by format. Floats count as [0, 1].
-        values = values * 255 if image.mode == "F" else values * (255 / 65535)
-        grey = np.nan_to_num(values).round().clip(0, 255).astype(np.uint8)
-        image = Image.fromarray(grey)
-    if image.mode in ("RGBA", "LA", "PA", "La", "RGBa") or "transparency" in image.info:
-        image = image.convert("RGBA")
-        image = Image.alpha_composite(Image.new("RGBA", image.size, (*WHITE, 255)), image)
-    return image.convert("RGB")
+def crop(width: int, height: int, size: int) -> tuple[float, float, int]:
+    """Left, top and side of the square that becomes the input, in the image's own pixels.
+
+    Cropped there and then resized: the same pixels, and a 1 x 10000 strip stays small.
+    """
+    side = min(width, height)
+    whole = (max(size, round(length * size / side)) for length in (width, height))
+    left, top = ((length - size) / 2 * side / size for length in whole)
+    return left, top, side
+
+
+def _eight_bits(colours: Image.Image) -> Image.Image:
+    if colours.mode != "I;16":
+        return colours.convert("RGB")
+    # 65535 is 257 times 255, and 128 makes it round.
+    greys = (np.asarray(colours).astype(np.uint32) + 128) // 257
+    return Image.fromarray(greys.astype(np.uint8)).convert("RGB")
+
+
+def over_white(colours: Image.Image, alpha: Image.Image | None) -> Image.Image:
+    """RGB as it looks on a white page."""
+    if alpha is None:
+        return colours
+    colours = colours.copy()
+    colours.putalpha(alpha)
+    page = Image.new("RGBA", colours.size, WHITE)
+    return Image.alpha_composite(page, colours).convert("RGB")
 
 
 def to_input(images: np.ndarray) -> np.ndarray:

@@ -19,6 +19,7 @@ from safetensors.torch import load, save
 
 from cfamc_zoo.cli.app import run
 from cfamc_zoo.zoo.weights import GRAPH, MODEL, open_release, write_files
+from tests.bombs import bomb
 
 
 def tree(folder):
@@ -107,11 +108,8 @@ def test_it_is_one_line(refuse, tiny_release, images, tmp_path, arguments, code,
 )
 def test_an_image_that_attack_cannot_read_is_named(refuse, tiny_release, images, name, reason):
     whole = (images / "0.png").read_bytes()
-    if name == "bomb.png":
-        Image.new("1", (50000, 50000)).save(images / name)
-    else:
-        content = {"empty.png": b"", "cut.png": whole[: len(whole) // 2]}.get(name, b"hello")
-        (images / name).write_bytes(content)
+    contents = {"empty.png": b"", "cut.png": whole[: len(whole) // 2], "bomb.png": bomb()}
+    (images / name).write_bytes(contents.get(name, b"hello"))
     said = refuse("attack", "-m", tiny_release, "--data", images, code=1)
     assert repr(name)[1:-1] in said and reason in said and "remove it" in said
 

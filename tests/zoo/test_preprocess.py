@@ -5,12 +5,13 @@ import struct
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, ImageOps
 
 from cfamc_zoo.errors import DataError
 from cfamc_zoo.zoo import preprocess
 from cfamc_zoo.zoo.preprocess import read_image, to_input
 from cfamc_zoo.zoo.spec import Preprocess
+from tests.bombs import bomb
 
 SPEC = Preprocess()
 
@@ -146,18 +147,16 @@ def test_whatever_a_decoder_raises_is_one_bad_file(monkeypatch, error):
     def refuse(image, **options):
         raise error("from the decoder")
 
-    monkeypatch.setattr(preprocess.ImageOps, "exif_transpose", refuse)
+    monkeypatch.setattr(ImageOps, "exif_transpose", refuse)
     with pytest.raises(DataError, match="damaged: from the decoder"):
         read_image(encode(Image.fromarray(random_rgb(8, 8))), SPEC)
 
 
 def test_a_bomb_is_refused_before_it_is_decoded():
-    header = io.BytesIO()
-    Image.new("1", (50000, 50000)).save(header, "PNG")
-    assert len(header.getvalue()) < 2**20
-    with pytest.raises(DataError, match="pixels"):
-        read_image(header.getvalue(), SPEC)
-    assert preprocess.PIXEL_LIMIT < 50000 * 50000
+    for content in (bomb(), bomb(preprocess.PIXEL_LIMIT // 1000 + 1, 1000)):
+        assert len(content) < 2**20
+        with pytest.raises(DataError, match="pixels"):
+            read_image(content, SPEC)
 
 
 def test_input_is_in_zero_to_one_and_channels_first():
