@@ -84,7 +84,7 @@ def embed(
     if json:
         output.json_result(
             {
-                "output": str(out),
+                "output": str(out) if outcome.written else None,
                 "model": release.config.name,
                 "sha256": release.digest,
                 "feature": features,
@@ -95,12 +95,13 @@ def embed(
                 "seconds": round(seconds, 3),
             }
         )
-    else:
+    elif outcome.written:
         output.note(
             f"{outcome.written} images, {dimension} values each, {rate:,.0f} images/s, "
             f"{features} of {release.config.name}"
         )
         output.result(str(out))
     if outcome.unreadable:
-        output.note(f"{len(outcome.unreadable)} of {len(paths)} images could not be read")
+        end = "" if outcome.written else "; nothing was written"
+        output.note(f"{len(outcome.unreadable)} of {len(paths)} images could not be read{end}")
         raise typer.Exit(1)

@@ -71,6 +71,8 @@ def embed_to_file(
 ) -> Outcome:
     """Embeds files into `output`, going on where an unfinished job of the same kind left off.
 
+    Where not one of them can be read, nothing is written, and what is there stays.
+
     Args:
         paths: image files.
         release: the model.
@@ -112,7 +114,8 @@ def embed_to_file(
             advance(len(batch.paths) + len(batch.unreadable))
         partial.add(names, np.concatenate(vectors), unreadable)
     bad = partial.unreadable()
-    write(output, partial.tables(), partial.schema, metadata)
+    if len(bad) < len(paths):
+        write(output, partial.tables(), partial.schema, metadata)
     partial.remove()
     return Outcome(len(paths) - len(bad), resumed, partial.discarded, bad)
 

@@ -3,6 +3,7 @@
 import io
 import json
 import os
+import zipfile
 
 import numpy as np
 import pyarrow.parquet as pq
@@ -12,6 +13,7 @@ from PIL import Image
 
 import cfamc_zoo
 from cfamc_zoo.cli.app import run
+from cfamc_zoo.embedding import job, partial
 from tests.bombs import bomb
 
 
@@ -116,12 +118,57 @@ def test_unreadable_files_are_listed_with_reasons_and_the_rest_is_written(
     assert len(err.splitlines()) == 6
 
 
-def test_only_unreadable_files_give_an_empty_output_and_exit_code_1(embed, tmp_path):
+def files_of(folder):
+    return {p.name: p.read_bytes() for p in folder.rglob("*") if p.is_file()}
+
+
+@pytest.mark.parametrize("suffix", ["parquet", "npy", "csv", "jsonl"])
+def test_where_nothing_can_be_read_nothing_is_written(embed, tmp_path, suffix):
+    """A list or an archive by mistake: no file is then in the way of the right command."""
+    (tmp_path / "list.txt").write_text("a.png\n")
+    with zipfile.ZipFile(tmp_path / "images.zip", "w") as archive:
+        archive.writestr("a.png", encode(Image.new("RGB", (8, 8))))
+    before = files_of(tmp_path)
+    code, out, err = embed("list.txt", "images.zip", "-o", f"e.{suffix}")
+    assert (code, out) == (1, "")
+    assert "list.txt: not an image" in err and "images.zip: not an image" in err
+    assert "2 of 2 images could not be read; nothing was written" in err
+    assert files_of(tmp_path) == before
+    code, out, _ = embed("list.txt", "-o", f"e.{suffix}", "--json")
+    said = json.loads(out)
+    assert code == 1 and said["output"] is None and said["written"] == 0
+    assert [u["path"] for u in said["unreadable"]] == ["list.txt"]
+    assert files_of(tmp_path) == before
+
+
+def test_where_nothing_can_be_read_the_old_output_stays(embed, tmp_path):
     (tmp_path / "empty.png").touch()
-    for suffix in ("parquet", "npy"):
-        assert embed("empty.png", "-o", f"e.{suffix}")[0] == 1
-    assert pq.read_table(tmp_path / "e.parquet").num_rows == 0
-    assert np.load(tmp_path / "e.npy").shape == (0, 32)
+    (tmp_path / "e.npy").write_text("precious")
+    assert embed("empty.png", "-o", "e.npy", "--overwrite")[0] == 1
+    assert (tmp_path / "e.npy").read_text() == "precious"
+
+
+def test_a_resumed_job_in_which_nothing_can_be_read_writes_nothing(
+    embed, tmp_path, tiny_release, monkeypatch
+):
+    """Two parts of one broken file each; the first was done by a job that was then killed."""
+    monkeypatch.setattr(job, "PART", 1)
+    monkeypatch.setattr(partial, "PART", 1)
+    for name in ("a.png", "b.png"):
+        (tmp_path / name).write_text("broken")
+    before = files_of(tmp_path)
+
+    def killed(self):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(partial.Partial, "unreadable", killed)
+        assert embed("a.png", "b.png", "-o", "e.npy")[0] == 130
+    assert (tmp_path / ".e.npy.partial" / "000001.arrow").exists()
+    code, _, err = embed("a.png", "b.png", "-o", "e.npy")
+    assert code == 1 and "went on after 2 images" in err
+    assert "a.png: not an image" in err and "b.png: not an image" in err
+    assert files_of(tmp_path) == before
 
 
 @pytest.mark.parametrize(
