@@ -1,4 +1,4 @@
-"""A look at the machine: versions, devices, providers, data, network settings."""
+"""A look at the machine: versions, devices, providers, one embedding, data, network settings."""
 
 from __future__ import annotations
 
@@ -7,14 +7,19 @@ import platform
 import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
-from importlib import metadata
+from importlib import import_module, metadata
 from pathlib import Path
 from typing import Literal
 
-PACKAGES = (
-    *("torch", "torchvision", "huggingface_hub", "safetensors", "onnx"),
-    *("typer", "pyarrow", "pillow", "numpy", "rich"),
-)
+from cfamc_zoo.errors import first_line
+
+# Distributions and the module that each is imported as.
+PACKAGES = {
+    **{name: name for name in ("torch", "torchvision", "huggingface_hub", "safetensors", "onnx")},
+    **{name: name for name in ("onnxscript", "jinja2", "typer", "numpy", "rich")},
+    "pyarrow": "pyarrow.parquet",
+    "pillow": "PIL.Image",
+}
 RUNTIMES = ("onnxruntime", "onnxruntime-gpu")
 
 
@@ -31,15 +36,19 @@ class Finding:
 def examine() -> list[Finding]:
     """Looks at everything; never raises."""
     findings = [Finding("ok", "Python", platform.python_version())]
-    findings += [_package(name) for name in PACKAGES]
+    findings += [_package(*names) for names in PACKAGES.items()]
     findings += _runtime()
-    for look in (_torch, _providers, _models, _data, _hub):
+    for look in (_torch, _providers, _models, _embedding, _data, _kept, _hub):
         try:
             findings += look()
         except Exception as error:  # a broken installation can fail in any way
-            text = f"{type(error).__name__}: {error}".splitlines()[0]
-            findings.append(Finding("broken", look.__name__.strip("_"), text, "reinstall it"))
+            remedy = "pip install --force-reinstall cfamc-zoo; if it stays, report it"
+            findings.append(Finding("broken", look.__name__.strip("_"), _said(error), remedy))
     return findings
+
+
+def _said(error: BaseException) -> str:
+    return f"{type(error).__name__}: {first_line(error)}"
 
 
 def _version(name: str) -> str | None:
@@ -49,10 +58,16 @@ def _version(name: str) -> str | None:
         return None
 
 
-def _package(name: str) -> Finding:
+def _package(name: str, module: str) -> Finding:
+    """Installed is not enough: a library of the system that it needs may be missing."""
     version = _version(name)
     if version is None:
         return Finding("broken", name, "not installed", f"pip install {name}")
+    try:
+        import_module(module)
+    except Exception as error:
+        remedy = f"pip install --force-reinstall {name}"
+        return Finding("broken", name, f"{version}, {_said(error)}", remedy)
     return Finding("ok", name, version)
 
 
@@ -75,12 +90,13 @@ def _torch() -> Iterator[Finding]:
     import torch
 
     from cfamc_zoo.zoo.device import fast_dtype
+    from cfamc_zoo.zoo.nvidia import torch_remedy
 
     if torch.cuda.is_available():
         for i in range(torch.cuda.device_count()):
             yield Finding("ok", f"cuda:{i}", torch.cuda.get_device_name(i))
     else:
-        yield Finding("note", "CUDA", "no GPU that torch can use", "training needs one to be quick")
+        yield Finding("note", "CUDA", "no GPU that torch can use", torch_remedy())
     dtype = str(fast_dtype(torch.device("cpu"))).removeprefix("torch.")
     yield Finding("ok", "CPU", f"{torch.get_num_threads()} threads, fastest in {dtype}")
 
@@ -90,23 +106,25 @@ def _providers() -> Iterator[Finding]:
     import onnxruntime as ort
     from onnx import TensorProto, helper
 
+    from cfamc_zoo.zoo.nvidia import PROVIDER, onnx_remedy
     from cfamc_zoo.zoo.onnx_runtime import make_session
 
     value = [helper.make_tensor_value_info(n, TensorProto.FLOAT, [1]) for n in ("x", "y")]
     graph = helper.make_graph([helper.make_node("Neg", ["x"], ["y"])], "g", value[:1], value[1:])
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9)
-    for name in ("CPUExecutionProvider", "CUDAExecutionProvider"):
-        if name not in ort.get_available_providers():
-            continue
-        try:
-            works = name in make_session(model.SerializeToString(), provider=name).get_providers()
-        except Exception:  # ONNX Runtime's own exceptions have no public base
-            works = False
-        if works:
-            yield Finding("ok", f"ONNX Runtime on {name[:-17]}", "works")
-        else:
-            remedy = "no GPU, or CUDA and cuDNN are not those it wants; the CPU is used"
-            yield Finding("note", f"ONNX Runtime on {name[:-17]}", "listed, does not run", remedy)
+    content = model.SerializeToString()
+    make_session(content, provider="CPUExecutionProvider")
+    yield Finding("ok", "ONNX Runtime on CPU", "works")
+    try:
+        listed = PROVIDER in ort.get_available_providers()
+        works = listed and PROVIDER in make_session(content, provider=PROVIDER).get_providers()
+    except Exception:  # ONNX Runtime's own exceptions have no public base
+        works = False
+    if works:
+        yield Finding("ok", "ONNX Runtime on CUDA", "works")
+    else:
+        found = "listed, does not run" if listed else "not in this ONNX Runtime"
+        yield Finding("note", "ONNX Runtime on CUDA", found, onnx_remedy())
 
 
 def _models() -> Iterator[Finding]:
@@ -116,6 +134,21 @@ def _models() -> Iterator[Finding]:
         if spec.bundled:
             resolve(spec.name).verify()
             yield Finding("ok", spec.name, "every file as pinned")
+
+
+def _embedding() -> Iterator[Finding]:
+    """What `embed` does, on one image."""
+    import numpy as np
+
+    from cfamc_zoo.embedding.vectors import embed_images
+    from cfamc_zoo.zoo.registry import default_model, resolve
+
+    name = default_model()
+    image = np.arange(48 * 40 * 3, dtype=np.uint32).astype(np.uint8).reshape(48, 40, 3)
+    vectors = embed_images([image], resolve(name))
+    if not np.isfinite(vectors).all():
+        raise ValueError(f"{name} gives values that are no numbers")
+    yield Finding("ok", "embedding", f"one image to {vectors.shape[1]} values, by {name}")
 
 
 def _data() -> Iterator[Finding]:
@@ -131,6 +164,28 @@ def _data() -> Iterator[Finding]:
             yield Finding("note", name, "not under $CFAMC_ZOO_DATA", remedy)
 
 
+def _kept() -> Iterator[Finding]:
+    from cfamc_zoo.zoo.onnx_cache import cache_folder
+
+    folder, remedy = cache_folder(), "set CFAMC_ZOO_CACHE to a folder that can be written"
+    reason = "this user has no home" if folder is None else _unwritable(folder)
+    if reason:
+        yield Finding("note", "graph cache", f"{folder or 'none'}: {reason}", remedy)
+    else:
+        yield Finding("ok", "graph cache", str(folder))
+
+
+def _unwritable(folder: Path) -> str:
+    """Why nothing can be written below a folder, which need not exist; nothing if it can."""
+    folder = folder.absolute()
+    nearest = next(p for p in (folder, *folder.parents) if p.exists())
+    try:
+        with tempfile.TemporaryFile(dir=nearest):
+            return ""
+    except OSError as error:
+        return error.strerror or str(error)
+
+
 def _hub() -> Iterator[Finding]:
     from huggingface_hub import constants
 
@@ -138,10 +193,8 @@ def _hub() -> Iterator[Finding]:
     if constants.HF_HUB_OFFLINE:
         yield Finding("note", "Hub", "HF_HUB_OFFLINE is set", "unset it to pull models")
     cache = Path(constants.HF_HUB_CACHE)
-    nearest = next(p for p in (cache, *cache.parents) if p.exists())
-    try:
-        with tempfile.TemporaryFile(dir=nearest):
-            yield Finding("ok", "Hub cache", str(cache))
-    except OSError as error:
+    if reason := _unwritable(cache):
         remedy = "set HF_HOME to a folder that can be written"
-        yield Finding("broken", "Hub cache", f"{cache}: {error.strerror}", remedy)
+        yield Finding("broken", "Hub cache", f"{cache}: {reason}", remedy)
+    else:
+        yield Finding("ok", "Hub cache", str(cache))

@@ -17,7 +17,7 @@ MAY_IMPORT = {
     "allocator": set(),
     "threads": set(),
     "datasets": BASE,
-    "doctor": BASE | {"zoo", "datasets"},
+    "doctor": BASE | {"zoo", "datasets", "embedding"},
     "zoo": BASE | {"zoo", "__init__"},
     **{
         room: BASE | {"zoo", "__init__", room}

@@ -62,6 +62,7 @@ def root(
 def main() -> None:
     """Runs the command line; the exit code is the design's: 0, 1, 2 or 130."""
     sleep_when_idle()  # here, where torch is not imported yet
+    output.write_anything()
     sys.exit(run(sys.argv[1:]))
 
 

@@ -16,7 +16,7 @@ def doctor(json: Json = False) -> None:
 
     findings = examine()
     if json:
-        output.json_result([asdict(f) for f in findings])
+        output.json_result({"findings": [asdict(f) for f in findings]})
     else:
         output.table(
             ("", "what", "found", "to do"),

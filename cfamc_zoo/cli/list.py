@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Annotated
 
@@ -21,9 +21,9 @@ def list(
     json: Json = False,
 ) -> None:
     """List the models and what was measured of them."""
-    specs = registry.list_models() if remote is None else _on_the_hub(remote)
+    specs, left_out = (registry.list_models(), {}) if remote is None else _on_the_hub(remote)
     if json:
-        output.json_result([asdict(spec) for spec in specs])
+        output.json_result({"models": [asdict(spec) for spec in specs], "left_out": left_out})
         return
     rows = [
         (
@@ -43,7 +43,8 @@ def list(
         output.note("accuracies in percent, with the released head: `cfamc-zoo info NAME`")
 
 
-def _on_the_hub(owner: str) -> Sequence[registry.ModelSpec]:
+def _on_the_hub(owner: str) -> tuple[Sequence[registry.ModelSpec], Mapping[str, str]]:
+    """The models, and by repository why another is none."""
     from cfamc_zoo.zoo.listing import list_remote
 
     listing = list_remote(owner)
@@ -51,4 +52,4 @@ def _on_the_hub(owner: str) -> Sequence[registry.ModelSpec]:
         output.note(f"left out {repo}: {why}")
     if not listing.models:
         output.note(f"{owner} has no models that cfamc-zoo can read")
-    return listing.models
+    return listing.models, listing.left_out

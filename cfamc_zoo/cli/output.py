@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import codecs
+import io
 import json
 import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 from cfamc_zoo.errors import StorageError
 
 if TYPE_CHECKING:
     from cfamc_zoo.training.loop import Report
+
+
+ANYTHING = "cfamc-zoo"  # how encoding errors are handled
 
 
 class Bar(Protocol):
@@ -42,6 +47,24 @@ def result(text: str) -> None:
         ) from error
 
 
+def write_anything() -> None:
+    """Has both streams take every text, whatever their encoding.
+
+    A pipe on Windows takes cp1252, one in a bare container ASCII: what these lack is written as
+    \\xNN. Bytes of file names that are no text go out as they came.
+    """
+    codecs.register_error(ANYTHING, _encoded)
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # not what another program has put there
+            stream.reconfigure(errors=ANYTHING)
+
+
+def _encoded(error: UnicodeError) -> tuple[str | bytes, int]:
+    with suppress(UnicodeError):
+        return codecs.lookup_error("surrogateescape")(error)
+    return codecs.lookup_error("backslashreplace")(error)
+
+
 def drop_stdout() -> None:
     """What is left in stdout's buffer goes nowhere: Python flushes it once more at exit."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -49,7 +72,12 @@ def drop_stdout() -> None:
 
 def json_result(value: Any) -> None:
     """One machine-readable object, to stdout."""
-    result(json.dumps(value, ensure_ascii=False))
+    text = json.dumps(value, ensure_ascii=False)
+    try:
+        text.encode(sys.stdout.encoding or "utf-8")
+    except UnicodeEncodeError:
+        text = json.dumps(value)  # the same object in ASCII
+    result(text)
 
 
 def note(text: str) -> None:

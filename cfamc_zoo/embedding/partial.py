@@ -51,13 +51,15 @@ class Partial:
         self.discarded = False
         with storage_errors(output):
             marker = self.folder / "job"
-            if self.folder.exists() and (not marker.exists() or marker.read_text() != job):
+            if self.folder.exists() and (
+                not marker.exists() or marker.read_bytes() != job.encode()
+            ):
                 self.discarded = any(self.folder.glob("*.arrow"))
                 shutil.rmtree(self.folder)
             self.folder.mkdir(exist_ok=True)
             if not marker.exists():
                 with atomic_file(marker) as path:
-                    path.write_text(job)
+                    path.write_bytes(job.encode())
         self.parts = 0
         while self._part(self.parts).exists():
             self.parts += 1
@@ -77,7 +79,8 @@ class Partial:
         table = table.replace_schema_metadata({"unreadable": bad})
         with (
             atomic_file(self._part(self.parts)) as path,
-            pa.ipc.new_file(path, table.schema) as file,
+            path.open("wb") as sink,  # pyarrow itself refuses names that are not UTF-8
+            pa.ipc.new_file(sink, table.schema) as file,
         ):
             file.write_table(table)
         self.parts += 1

@@ -137,7 +137,9 @@ class FileLedger(Ledger):
             for s in self.stages.values()
         ]
         with atomic_file(self.path) as path:
-            path.write_text(json.dumps({"key": self.key, "stages": stages}, indent=1) + "\n")
+            path.write_text(
+                json.dumps({"key": self.key, "stages": stages}, indent=1) + "\n", "utf-8"
+            )
         self._written = time.monotonic()
 
 
@@ -153,7 +155,7 @@ def _write_images(path: Path, images: np.ndarray, radii: int) -> None:
 def _read(path: Path, key: dict[str, Any], n: int) -> list[Stage]:
     values = {symbol: value for value, symbol in SYMBOLS.items()}
     try:
-        content = json.loads(path.read_text())
+        content = json.loads(path.read_text("utf-8"))
         found = content["key"]
         stages = [
             Stage(

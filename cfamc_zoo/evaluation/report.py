@@ -110,7 +110,9 @@ def shown_of(verdicts: list[bool | None]) -> list[int]:
 
 def render(page: Page) -> str:
     """The page as HTML, without any reference to other files or hosts."""
-    template = Template((resources.files("cfamc_zoo") / "evaluation/report.html").read_text())
+    template = Template(
+        (resources.files("cfamc_zoo") / "evaluation/report.html").read_text("utf-8")
+    )
     return template.substitute(
         title=escape(page.title),
         headline=_headline(page),

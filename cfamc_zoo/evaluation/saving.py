@@ -52,7 +52,7 @@ def save(
     """
     with atomic_file(path) as temporary:
         if path.suffix == ".npy":
-            with open(temporary, "wb") as file:
+            with temporary.open("wb") as file:
                 np.save(file, np.asarray(adversarial, np.float32))
             return
         import pyarrow as pa
@@ -71,4 +71,5 @@ def save(
                 "image": pa.FixedSizeListArray.from_arrays(values, flat.shape[1]),
             }
         ).replace_schema_metadata({"image_shape": shape})
-        pq.write_table(table, temporary)
+        with temporary.open("wb") as file:  # pyarrow itself refuses names that are not UTF-8
+            pq.write_table(table, file)

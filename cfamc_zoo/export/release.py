@@ -74,7 +74,7 @@ def export_release(
         release = write_files(release.folder, release.config, {RESULTS: results})
         card = render_release(release)
         with storage_errors(folder):
-            (release.folder / CARD).write_text(card)
+            (release.folder / CARD).write_bytes(card.encode())
             moved = shutil.move(release.folder, temporary / "b")
         open_release(Path(moved)).verify()
         measure_parity(open_release(Path(moved)), images[:8])

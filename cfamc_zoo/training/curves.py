@@ -54,7 +54,7 @@ def read_metrics(run: Path) -> list[dict[str, Any]]:
         UsageError: there are none.
     """
     path = run / METRICS
-    lines = [json.loads(x) for x in path.read_text().splitlines()] if path.is_file() else []
+    lines = [json.loads(x) for x in path.read_text("utf-8").splitlines()] if path.is_file() else []
     if not lines:
         raise UsageError(f"{str(run)!r} has no {METRICS} to draw; train first")
     return lines

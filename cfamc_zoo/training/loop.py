@@ -169,11 +169,11 @@ def _finite(loss: float, step: int, run: Path) -> float:
 def _open_metrics(run: Path, step: int) -> TextIO:
     """metrics.jsonl for appending, without the lines after `step`: those will be run again."""
     if rank() > 0:
-        return open(os.devnull, "w")
+        return open(os.devnull, "w", encoding="utf-8")
     path = run / METRICS
     with storage_errors(path):
-        lines = path.read_text().splitlines(keepends=True) if path.exists() else []
+        lines = path.read_text("utf-8").splitlines(keepends=True) if path.exists() else []
         # A line without its end was cut off by a kill.
         kept = [x for x in lines if x.endswith("\n") and json.loads(x)["step"] <= step]
-        path.write_text("".join(kept))
-        return path.open("a")
+        path.write_text("".join(kept), "utf-8")
+        return path.open("a", encoding="utf-8")

@@ -187,13 +187,15 @@ def load_recipe(name: str, settings: Sequence[str] = ()) -> Recipe:
     """
     if name.endswith(".toml"):
         try:
-            text = Path(name).read_text()
+            text = Path(name).read_text("utf-8-sig")  # some editors mark it
         except OSError as error:
             raise UsageError(f"recipe {name!r} cannot be read: {error.strerror}") from error
+        except UnicodeDecodeError as error:
+            raise UsageError(f"recipe {name!r} is not UTF-8, as TOML is; save it anew") from error
     else:
         if name not in list_recipes():
             raise UnknownNameError("recipe", name, list_recipes())
-        text = (resources.files(__package__) / "recipes" / f"{name}.toml").read_text()
+        text = (resources.files(__package__) / "recipes" / f"{name}.toml").read_text("utf-8")
     try:
         values = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:

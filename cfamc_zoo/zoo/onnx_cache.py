@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import hashlib
 import os
+import platform
+import sys
 import tempfile
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -34,6 +36,7 @@ from cfamc_zoo.zoo.weights import GRAPH, MODEL, Release
 OPTIMIZED, LAID_OUT, DIGEST = "graph.onnx", "weights.bin", "sha256"
 # Bytes: smaller tensors stay in the graph, where ONNX Runtime looks for axes and shapes.
 SMALL = 1024
+CACHES = {"darwin": ("Library", "Caches"), "win32": ("AppData", "Local")}  # below the home
 NEW, LONGEST = ".new-", 3600  # a folder that is being made, and the seconds that takes at most
 
 
@@ -49,14 +52,14 @@ def open_kept_session(release: Release, feature: str, *, threads: int | None = N
     place = _place(release, feature)
     if place is None:
         return open_session(release, feature, threads=threads)
-    if os.access(place, os.R_OK):
+    if os.path.lexists(place):
         with ThreadPoolExecutor(1) as pool:  # digests are no Python: both at once
             kept = pool.submit(_read, place)
             for name in (MODEL, GRAPH):
                 release.read(name)
         with suppress(Exception):  # ONNX Runtime's own exceptions have no public base
             return _start(kept.result(), feature, threads)
-        rmtree(place, ignore_errors=True)  # damaged
+        _remove(place)  # damaged, or not a folder
     encoder = _optimize(release, feature, place, threads)
     return encoder or open_session(release, feature, threads=threads)
 
@@ -85,13 +88,18 @@ def _place(release: Release, feature: str) -> Path | None:
 
 
 def cache_folder() -> Path | None:
-    """$CFAMC_ZOO_CACHE, else cfamc-zoo in the user's folder for caches; None without a home."""
+    """$CFAMC_ZOO_CACHE, else cfamc-zoo in the user's folder for caches; None without a home.
+
+    That folder is $XDG_CACHE_HOME where it is set, else what the system's own programs use.
+    """
     if own := os.environ.get("CFAMC_ZOO_CACHE"):
         return Path(own)
     if caches := os.environ.get("XDG_CACHE_HOME"):
         return Path(caches, "cfamc-zoo")
+    if sys.platform == "win32" and (local := os.environ.get("LOCALAPPDATA")):
+        return Path(local, "cfamc-zoo")
     try:
-        return Path.home() / ".cache" / "cfamc-zoo"
+        return Path.home().joinpath(*CACHES.get(sys.platform, (".cache",)), "cfamc-zoo")
     except RuntimeError:
         return None
 
@@ -100,11 +108,11 @@ def cache_folder() -> Path | None:
 def _processor() -> str | None:
     """What ONNX Runtime lays weights out for: the instructions that this processor has."""
     try:
-        first = Path("/proc/cpuinfo").read_text().split("\n\n")[0]
+        first = Path("/proc/cpuinfo").read_text("utf-8").split("\n\n")[0]
     except (OSError, UnicodeDecodeError):
         return None
     lines = [line for line in first.splitlines() if line.startswith(("flags", "Features"))]
-    return " ".join((os.uname().machine, *lines)) if lines else None
+    return " ".join((platform.machine(), *lines)) if lines else None
 
 
 def _content(folder: Path) -> _Content:
@@ -119,7 +127,7 @@ def _read(folder: Path) -> _Content:
         ValueError: it is damaged.
     """
     content = _content(folder)
-    if content.digest != (folder / DIGEST).read_text():
+    if content.digest != (folder / DIGEST).read_text("utf-8"):
         raise ValueError(f"{folder} is damaged")
     return content
 
@@ -164,6 +172,13 @@ def _optimize(
     return encoder
 
 
+def _remove(place: Path) -> None:
+    """Takes away a folder, or a file or a link in its place."""
+    with suppress(OSError):
+        place.unlink()  # a folder refuses
+    rmtree(place, ignore_errors=True)
+
+
 def _clear(root: Path) -> None:
     """Takes away what processes that were killed have left."""
     for folder in root.glob(f"{NEW}*"):
@@ -182,7 +197,7 @@ def _write(graph: bytes, weights: dict[str, np.ndarray], folder: Path) -> Any:
         )
     add_weights(options, weights)
     session = make_session(graph, provider="CPUExecutionProvider", options=options)
-    (folder / DIGEST).write_text(_content(folder).digest)
+    (folder / DIGEST).write_text(_content(folder).digest, "utf-8")
     return session
 
 

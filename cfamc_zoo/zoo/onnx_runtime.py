@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import io
+from contextlib import redirect_stdout
 from typing import Any
+
+from cfamc_zoo.zoo.nvidia import PROVIDER
 
 
 def make_session(model: bytes, *, provider: str, options: Any = None) -> Any:
@@ -19,6 +23,9 @@ def make_session(model: bytes, *, provider: str, options: Any = None) -> Any:
     """
     import onnxruntime as ort
 
+    if provider == PROVIDER:
+        with redirect_stdout(io.StringIO()):  # what it misses is said when the session is made
+            ort.preload_dlls()  # torch brings them in its own packages, where nobody else looks
     ort.set_default_logger_severity(4)  # errors come as exceptions; the rest is not for users
     options = options or ort.SessionOptions()
     options.log_severity_level = 4

@@ -6,7 +6,6 @@ Both export (to check what it wrote) and embedding use it.
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -16,7 +15,9 @@ from typing import Any
 import numpy as np
 
 from cfamc_zoo.errors import ReleaseError, UsageError, first_line
+from cfamc_zoo.zoo.cores import usable_cores
 from cfamc_zoo.zoo.graph_check import check_graph_is_an_encoder
+from cfamc_zoo.zoo.nvidia import PROVIDER, onnx_remedy
 from cfamc_zoo.zoo.onnx_folding import fold_batch_norms, nodes_for
 from cfamc_zoo.zoo.onnx_runtime import make_session
 from cfamc_zoo.zoo.weights import GRAPH, MODEL, Release
@@ -67,13 +68,11 @@ def open_session(
     """
     import onnxruntime as ort
 
-    providers = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider"}
+    providers = {"cpu": "CPUExecutionProvider", "cuda": PROVIDER}
     if device not in providers:
         raise UsageError(f"device {device!r} is unknown to ONNX Runtime; give cpu or cuda")
     if providers[device] not in ort.get_available_providers():
-        raise UsageError(
-            f"device {device!r} is not in this ONNX Runtime; use cpu, or see `cfamc-zoo doctor`"
-        )
+        raise UsageError(f"device {device!r} is not in this ONNX Runtime; {onnx_remedy()}")
     graph, weights = prepare(release, feature)
     options = session_options(threads)
     add_weights(options, weights)
@@ -85,9 +84,7 @@ def open_session(
             f"{first_line(error)}; export or pull it again"
         ) from error
     if providers[device] not in session.get_providers():  # it fell back without a word
-        raise UsageError(
-            f"device {device!r} does not work with this ONNX Runtime; see `cfamc-zoo doctor`"
-        )
+        raise UsageError(f"device {device!r} does not work here; {onnx_remedy()}")
     return OnnxEncoder(session, feature, weights)
 
 
@@ -96,7 +93,7 @@ def session_options(threads: int | None) -> Any:
     import onnxruntime as ort
 
     options = ort.SessionOptions()
-    options.intra_op_num_threads = threads or len(os.sched_getaffinity(0))
+    options.intra_op_num_threads = threads or usable_cores()
     return options
 
 

@@ -61,7 +61,7 @@ class ModelSpec:
 def _specs() -> dict[str, ModelSpec]:
     specs = {}
     for file in sorted((FOLDER / "models").glob("*.json")):
-        spec = from_mapping(ModelSpec, json.loads(file.read_text()), file.name)
+        spec = from_mapping(ModelSpec, json.loads(file.read_text("utf-8")), file.name)
         specs[spec.name] = spec
     return specs
 

@@ -205,7 +205,7 @@ def write_files(folder: Path, config: ReleaseConfig, contents: Mapping[str, byte
     config = replace(config, files=dict(sorted(records.items())))
     text = json.dumps(config.to_json(), indent=2) + "\n"
     with atomic_file(folder / CONFIG) as path:
-        path.write_text(text)
+        path.write_bytes(text.encode())  # as text, Windows would end its lines otherwise
     return Release(folder, config, hashlib.sha256(text.encode()).hexdigest())
 
 

@@ -133,7 +133,7 @@ def test_a_probe_is_fitted_written_and_attacked(tiny_release, tmp_path):
 
 
 def test_list_and_info_show_what_was_measured(tiny_release):
-    listed = json.loads(zoo("list", "--json").stdout)
+    listed = json.loads(zoo("list", "--json").stdout)["models"]
     assert zoo("list").stdout.count("\n") == len(listed) + 1
     shown = json.loads(zoo("info", tiny_release, "--json").stdout)
     assert shown["architecture"]["width"] == 4
@@ -168,7 +168,7 @@ def test_export_makes_a_release_of_a_release(tiny_release, tmp_path):
 
 def test_doctor_finds_the_packages_and_a_provider_that_works():
     done = zoo("doctor", "--json")
-    found = {f["what"]: f for f in json.loads(done.stdout)}
+    found = {f["what"]: f for f in json.loads(done.stdout)["findings"]}
     assert found["ONNX Runtime on CPU"]["state"] == "ok"
     assert found["torch"]["state"] == "ok"
 

@@ -101,10 +101,13 @@ def test_releases_are_listed_from_every_page_and_others_are_not(hub, address, tm
 
 def test_json_names_what_a_pull_needs_and_a_token_opens_more(hub, address, tmp_path):
     done = listed(address, tmp_path, "--remote", "zoo", "--json", HF_TOKEN=TOKEN)
-    models = {model["name"]: model for model in json.loads(done.stdout)}
+    models = {model["name"]: model for model in json.loads(done.stdout)["models"]}
     assert set(models) == {"zoo/tiny", "zoo/measured", "zoo/hidden"}
     assert models["zoo/tiny"]["revision"] == hub.repos["zoo/tiny"].branches["main"]
     assert models["zoo/measured"]["results"][0]["value"] == 54.13
+    left_out = json.loads(done.stdout)["left_out"]
+    assert set(left_out) == {"zoo/pretender", "zoo/huge"}
+    assert "is not fetched" in left_out["zoo/huge"]
     assert TOKEN not in done.stdout + done.stderr
 
 
@@ -112,7 +115,8 @@ def test_an_organization_without_models_says_so(address, tmp_path):
     done = listed(address, tmp_path, "--remote", "empty")
     assert "empty has no models that cfamc-zoo can read" in done.stderr
     assert done.stdout.count("\n") == 1, "the headers alone"
-    assert json.loads(listed(address, tmp_path, "--remote", "empty", "--json").stdout) == []
+    answer = json.loads(listed(address, tmp_path, "--remote", "empty", "--json").stdout)
+    assert answer == {"models": [], "left_out": {}}
 
 
 INVALID = status(401, X_Error_Message="Invalid credentials in Authorization header")

@@ -112,6 +112,23 @@ def test_damage_to_what_is_kept_is_noticed_and_mended(cache, release, prepared, 
     assert len(prepared) == 2
 
 
+@pytest.mark.parametrize("damage", ["a file", "a dangling link", "an empty folder"])
+def test_what_is_in_the_place_of_the_folder_is_taken_away(cache, release, prepared, damage):
+    expected = open_kept_session(release, "backbone")(X)
+    (folder,) = kept(cache)
+    shutil.rmtree(folder)
+    if damage == "a file":
+        folder.write_bytes(b"x")
+    elif damage == "a dangling link":
+        folder.symlink_to(folder.parent / "gone")
+    else:
+        folder.mkdir()
+    for _ in range(2):
+        np.testing.assert_array_equal(open_kept_session(release, "backbone")(X), expected)
+    assert folder.is_dir() and not folder.is_symlink()
+    assert len(prepared) == 2, "made anew once"
+
+
 def test_what_onnx_runtime_refuses_is_made_anew(cache, release, prepared):
     open_kept_session(release, "backbone")
     (folder,) = kept(cache)
