@@ -14,7 +14,7 @@ def open_model(name: str | None, *, revision: str | None = None) -> Release:
     """The release of a name, a folder or ORGANIZATION/NAME; of None, the default model's."""
     from cfamc_zoo.zoo.registry import default_model, resolve
 
-    release = resolve(name or default_model(), revision=revision)
+    release = resolve(name or default_model(), revision=revision, say=output.note)
     if release.moved_from is not None:
         output.note(
             f"{name} has moved on since it was last pulled; what was here is its revision "

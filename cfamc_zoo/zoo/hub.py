@@ -119,7 +119,12 @@ def _translate(error: BaseException, repo: str, revision: str | None) -> ZooErro
     if isinstance(error, transport_error):
         return HubError(f"the connection for {repo} broke: {first_line(error)}; try again")
     if isinstance(error, OSError):  # HfHubHTTPError and others above are OSErrors too
-        if error.errno in DISK or isinstance(error, FileExistsError | NotADirectoryError):
+        if isinstance(error, FileExistsError | NotADirectoryError | IsADirectoryError):
+            return StorageError(
+                f"something is in the way in the Hub's cache: {error.strerror}: "
+                f"{error.filename or ''}; delete it, or set HF_HOME to another folder"
+            )
+        if error.errno in DISK:
             return StorageError(
                 f"the Hub's cache cannot be written: {error.strerror}: {error.filename or ''}; "
                 "free some space, or set HF_HOME to a folder that you can write to"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from cfamc_zoo.zoo.weights import Release
 
 FOLDER = Path(__file__).parent
+REINSTALL = "pip install --force-reinstall cfamc-zoo"
 
 REPOSITORY = re.compile(
     r"(?P<repo>[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*)(@(?P<revision>[\w./-]+))?"
@@ -95,7 +97,9 @@ def bundled_folder(name: str) -> Path:
     return FOLDER / "bundled" / name
 
 
-def resolve(name: str, *, revision: str | None = None) -> Release:
+def resolve(
+    name: str, *, revision: str | None = None, say: Callable[[str], None] | None = None
+) -> Release:
     """Opens a release by model name, folder or Hub repository.
 
     Args:
@@ -103,6 +107,7 @@ def resolve(name: str, *, revision: str | None = None) -> Release:
             or ORGANIZATION/NAME[@REVISION] on the Hub, which does so too, unless it is a known
             model's repository.
         revision: of a repository.
+        say: takes a line for each file of the Hub's cache that was damaged and is whole again.
 
     Raises:
         UnknownNameError: none of these.
@@ -115,7 +120,7 @@ def resolve(name: str, *, revision: str | None = None) -> Release:
     found = REPOSITORY.fullmatch(name)
     by_repo = {spec.repo: spec for spec in _specs().values()}
     if name in _specs() or name in by_repo:
-        return _open(_specs().get(name) or by_repo[name], revision)
+        return _open(_specs().get(name) or by_repo[name], revision, say)
     if Path(name).exists() or not found:
         if "/" not in name and "\\" not in name and not Path(name).is_dir():
             raise UnknownNameError("model", name, _specs())
@@ -126,10 +131,10 @@ def resolve(name: str, *, revision: str | None = None) -> Release:
         raise UsageError(f"{name!r} names a revision and so does {revision!r}; give one of them")
     from cfamc_zoo.zoo.download import fetch
 
-    return fetch(found["repo"], revision=revision or found["revision"])
+    return fetch(found["repo"], revision=revision or found["revision"], say=say)
 
 
-def _open(spec: ModelSpec, revision: str | None) -> Release:
+def _open(spec: ModelSpec, revision: str | None, say: Callable[[str], None] | None) -> Release:
     from cfamc_zoo.zoo.weights import open_release
 
     pinned = revision in (None, spec.revision)
@@ -138,13 +143,16 @@ def _open(spec: ModelSpec, revision: str | None) -> Release:
 
         # Another revision than the pinned one pins itself by its config.
         sha256 = spec.config_sha256 if pinned else None
-        return fetch(spec.repo, revision=revision or spec.revision, config_sha256=sha256)
+        wanted = revision or spec.revision
+        return fetch(spec.repo, revision=wanted, config_sha256=sha256, say=say)
     if not pinned:
         raise UsageError(
             f"model {spec.name!r} is part of the package, which holds one revision of it; leave "
             f"{revision!r} away"
         )
-    return open_release(bundled_folder(spec.name), config_sha256=spec.config_sha256)
+    return open_release(
+        bundled_folder(spec.name), config_sha256=spec.config_sha256, remedy=REINSTALL
+    )
 
 
 def _robustness(spec: ModelSpec) -> float:

@@ -6,8 +6,8 @@ import hashlib
 import json
 import os
 import stat
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -33,6 +33,7 @@ CARD = "README.md"
 PINNED = (MODEL, PROJECTOR, GRAPH, PROBE, RESULTS)
 # Bytes of those that a parser builds objects from; ours are a hundred times smaller.
 LIMITS = {GRAPH: 4 << 20, RESULTS: 1 << 20}
+PULL = "delete it and pull again"
 CONFIG_LIMIT = 1 << 20  # bytes; ours are a few thousand
 
 
@@ -44,6 +45,9 @@ class Release:
     config: ReleaseConfig
     config_sha256: str
     moved_from: str | None = None  # the commit that was here before it was fetched anew
+    # Fetches a file anew where it came from, or raises why it cannot; None where that is unknown.
+    mend: Callable[[str], None] | None = field(default=None, compare=False, repr=False)
+    remedy: str = PULL  # where a file is not what its config pins
 
     @property
     def digest(self) -> str:
@@ -57,8 +61,12 @@ class Release:
     def read(self, name: str) -> bytes:
         """The verified content of one file: these very bytes have the recorded digest.
 
+        A file of the Hub's cache that is damaged is fetched anew, once.
+
         Raises:
             ReleaseError: not part of the release, missing, or its size or sha256 differ.
+            HubError: it is damaged, and the Hub cannot be reached.
+            StorageError: it is damaged, and the cache cannot be written.
         """
         record = self.config.files.get(name)
         if record is None:
@@ -66,12 +74,21 @@ class Release:
                 f"release {self.config.name!r} has no {name}; it holds "
                 f"{', '.join(sorted(self.config.files))}"
             )
+        try:
+            return self._checked(name, record)
+        except ReleaseError:
+            if self.mend is None:
+                raise
+        self.mend(name)
+        return self._checked(name, record)
+
+    def _checked(self, name: str, record: FileRecord) -> bytes:
         content = _read_limited(self.folder / name, record.size)
         digest = hashlib.sha256(content).hexdigest()
         if len(content) != record.size or digest != record.sha256:
             raise ReleaseError(
                 f"{str(self.folder / name)!r} is not the file that its config pins (sha256 "
-                f"{digest[:12]}..., expected {record.sha256[:12]}...); delete it and pull again"
+                f"{digest[:12]}..., expected {record.sha256[:12]}...); {self.remedy}"
             )
         return content
 
@@ -79,18 +96,19 @@ class Release:
         """Reads and checks every file that the config lists.
 
         Raises:
-            ReleaseError: as `read`.
+            ReleaseError, HubError, StorageError: as `read`.
         """
         for name in self.config.files:
             self.read(name)
 
 
-def open_release(folder: Path, *, config_sha256: str | None = None) -> Release:
+def open_release(folder: Path, *, config_sha256: str | None = None, remedy: str = PULL) -> Release:
     """Opens a release folder.
 
     Args:
         folder: holds config.json.
         config_sha256: what config.json must hash to; without it the folder pins itself.
+        remedy: what to do where a file is not what is pinned.
 
     Raises:
         UsageError: no such folder.
@@ -110,7 +128,7 @@ def open_release(folder: Path, *, config_sha256: str | None = None) -> Release:
     if config_sha256 is not None and digest != config_sha256:
         raise ReleaseError(
             f"{str(folder / CONFIG)!r} has sha256 {digest[:12]}..., expected "
-            f"{config_sha256[:12]}...; delete it and pull again"
+            f"{config_sha256[:12]}...; {remedy}"
         )
     where = repr(str(folder / CONFIG))
     config = ReleaseConfig.from_json(parse_json(content, where), where)
@@ -126,7 +144,7 @@ def open_release(folder: Path, *, config_sha256: str | None = None) -> Release:
             )
     if MODEL not in config.files:
         raise ReleaseError(f"{str(folder / CONFIG)!r} does not list {MODEL}; it is not a release")
-    return Release(folder, config, digest)
+    return Release(folder, config, digest, remedy=remedy)
 
 
 def load_encoder(release: Release) -> Encoder:

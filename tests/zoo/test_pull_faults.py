@@ -55,7 +55,9 @@ CASES = {
     "shorter": (LARGE, altered(lambda b: b[:-1]), None, "could not be fetched"),
     "longer": (LARGE, altered(lambda b: b + b"x"), None, "could not be fetched"),
     "empty": (LARGE, altered(lambda b: b""), None, "could not be fetched"),
-    "changed after HEAD": (GET, altered(lambda b: b.replace(b"tiny", b"evil")), 1, "changed while"),
+    "another byte once": (LARGE, altered(other_byte), 1, None),
+    "changed after HEAD": (GET, altered(lambda b: b.replace(b"tiny", b"evil")), 1, None),
+    "changed for ever": (GET, altered(lambda b: b.replace(b"tiny", b"evil")), 2, "changed while"),
 }
 
 
