@@ -28,7 +28,7 @@ class Assessment:
         notes: what was run in place of losses that the model's classes do not define, and
             batches that had to be halved.
         doubts: reasons why the robust accuracy may be overstated.
-        adversarial: (E, N, 3, S, S) float32, one part a radius: what felled an image, else the
+        adversarial: (E, N, C, H, W) float32, one part a radius: what felled an image, else the
             last that was tried.
     """
 
@@ -65,8 +65,8 @@ def assess(
     """Attacks a classifier and looks for reasons to doubt what comes out.
 
     Args:
-        model: any module from (N, 3, S, S) in [0, 1] to logits, on the images' device.
-        images: (N, 3, S, S) float32 in [0, 1].
+        model: any module from (N, C, H, W) in [0, 1] to logits, on the images' device.
+        images: (N, C, H, W) float32 in [0, 1].
         labels: (N,) integers.
         attack: a name as `cfamc-zoo attack --attack` takes it, or one with settings of your own.
         epsilons: radii in pixels, "8/255" or "0.03".

@@ -58,7 +58,7 @@ def examine(
 
     Args:
         model: as given, before anything has put it into evaluation mode.
-        images: (N, 3, S, S) float32 in [0, 1].
+        images: (N, C, H, W) float32 in [0, 1].
         labels: (N,) int64.
         eps: the radius that is evaluated.
         batch_size: images at a time, halved when memory runs out.

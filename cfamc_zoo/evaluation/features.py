@@ -99,8 +99,8 @@ def evaluate_features(
     """Pushes and pulls every image at each radius; one result as soon as a radius is done.
 
     Args:
-        reader: (N, 3, S, S) in [0, 1] to (N, D), on the images' device.
-        images: (N, 3, S, S) float32 in [0, 1]; at least three.
+        reader: (N, C, H, W) in [0, 1] to (N, D), on the images' device.
+        images: (N, C, H, W) float32 in [0, 1]; at least three.
         epsilons: radii in pixels, "8/255" or "0.03".
         norm: "linf" or "l2", of the perturbation.
         ledger: takes down the stages "push" and "pull" of each radius, and of each the images,

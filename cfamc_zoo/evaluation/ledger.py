@@ -46,7 +46,7 @@ class Ledger:
 
     Args:
         n: number of images.
-        adversarial: (E, N, 3, S, S) float32, one part a radius, to be filled; None keeps none.
+        adversarial: (E, N, C, H, W) float32, one part a radius, to be filled; None keeps none.
     """
 
     def __init__(self, n: int, *, adversarial: np.ndarray | None = None):
@@ -81,7 +81,7 @@ class FileLedger(Ledger):
     Args:
         path: of the JSON file; opened where it is, else begun.
         key: what the verdicts depend on: model, data, attack, radii, seed.
-        images: (N, 3, S, S) float32: what the adversarial images start as.
+        images: (N, C, H, W) float32: what the adversarial images start as.
         radii: how many.
 
     Raises:
@@ -187,7 +187,7 @@ def ledger_for(outputs: Outputs, *, key: dict[str, Any], images: np.ndarray, rad
 
     Args:
         key: what the state must be of.
-        images: (N, 3, S, S) float32, the clean ones.
+        images: (N, C, H, W) float32, the clean ones.
         radii: how many sets of adversarial images there will be.
 
     Raises:

@@ -27,7 +27,7 @@ class Picture:
     """One image before and after.
 
     Attributes:
-        clean: (3, S, S) float32 in [0, 1].
+        clean: (C, H, W) float32 in [0, 1].
         perturbed: same.
         label: the true class.
         before: the predicted class of the clean image.
@@ -81,7 +81,7 @@ def pictures_of(
 
     Args:
         model: on whichever device; in evaluation mode.
-        images, adversarial: (N, 3, S, S) float32 in [0, 1].
+        images, adversarial: (N, C, H, W) float32 in [0, 1].
         labels: (N,) int64.
         verdicts: N of the worst case.
     """
@@ -120,7 +120,7 @@ def render(page: Page) -> str:
         rows="\n".join(map(_row, page.accuracies)),
         curve=_curve(page),
         pictures_eps=escape(page.pictures_eps),
-        pictures="\n".join(map(_figure, page.pictures)),
+        pictures="\n".join([*_channels(page.pictures), *map(_figure, page.pictures)]),
         facts="\n".join(f"<dt>{escape(k)}</dt><dd>{escape(v)}</dd>" for k, v in page.facts),
         command=escape(page.command),
     )
@@ -209,6 +209,15 @@ def _curve(page: Page) -> str:
     )
 
 
+def _channels(pictures: list[Picture]) -> list[str]:
+    """What a picture leaves out of images that are neither grey nor RGB."""
+    count = len(pictures[0].clean) if pictures else 3
+    if count in (1, 3):
+        return []
+    shown = "the mean is shown" if count < 3 else "the first three are shown as red, green, blue"
+    return [f'<p class="note">Of {count} channels, {shown}.</p>']
+
+
 def _figure(picture: Picture) -> str:
     difference = picture.perturbed - picture.clean
     largest = float(np.abs(difference).max())
@@ -231,8 +240,9 @@ def _figure(picture: Picture) -> str:
 
 
 def _png(image: np.ndarray) -> str:
-    """(3, S, S) in [0, 1] as a data URI."""
-    pixels = (image.transpose(1, 2, 0) * 255).round().clip(0, 255).astype(np.uint8)
+    """(C, H, W) in [0, 1] as a data URI: grey of one or two channels, RGB of the first three."""
+    shown = image[:3].transpose(1, 2, 0) if len(image) > 2 else image.mean(0)
+    pixels = (shown * 255).round().clip(0, 255).astype(np.uint8)
     content = io.BytesIO()
     Image.fromarray(pixels).save(content, "PNG")
     return "data:image/png;base64," + base64.b64encode(content.getvalue()).decode()

@@ -99,8 +99,8 @@ def evaluate(
     case of each image, comes last.
 
     Args:
-        model: (N, 3, S, S) in [0, 1] to (N, classes) logits, on the images' device.
-        images: (N, 3, S, S) float32 in [0, 1].
+        model: (N, C, H, W) in [0, 1] to (N, classes) logits, on the images' device.
+        images: (N, C, H, W) float32 in [0, 1].
         labels: (N,) int64.
         classes: number of logits.
         attack: what to run against the images that are classified correctly.

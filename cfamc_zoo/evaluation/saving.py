@@ -37,12 +37,12 @@ def save(
 ) -> None:
     """Writes the images.
 
-    .npy holds (E, N, 3, S, S) float32 in [0, 1] as it is given. Parquet has a row for each part
+    .npy holds (E, N, C, H, W) float32 in [0, 1] as it is given. Parquet has a row for each part
     and image: what the part is, index, what the image is, stands and image: the same values, a
-    flat list of 3 S S float32.
+    flat list of C H W float32.
 
     Args:
-        adversarial: (E, N, 3, S, S) float32; what felled an image, else the last that was tried.
+        adversarial: (E, N, C, H, W) float32; what felled an image, else the last that was tried.
         parts: columns of E values: the radius of each part.
         rows: columns of N values: the label of each image.
         stands: E lists of N verdicts; None where there is none.

@@ -19,7 +19,7 @@ Score = Callable[[Tensor], Tensor]
 
 @torch.no_grad()
 def open_scoring(model: nn.Module, example: Tensor) -> Score | None:
-    """(N, C, S, S) float32 to (N, classes) float32, the same as the model's; None where it cannot.
+    """(N, C, H, W) float32 to (N, classes) float32, the same as the model's; None where it cannot.
 
     Args:
         model: in evaluation mode, float32, on the CPU.

@@ -24,7 +24,7 @@ LOWERED_ERROR = 0.05  # of the largest logit, at most, from searching in a lower
 
 @dataclass(frozen=True)
 class SearchCopy:
-    """(N, 3, S, S) in [0, 1] to (N, classes) logits in any precision; differentiable.
+    """(N, C, H, W) in [0, 1] to (N, classes) logits in any precision; differentiable.
 
     Attributes:
         model: what runs.
@@ -51,7 +51,7 @@ def search_copy_of(
     of memory, and some cannot be copied at all. The last resort is the model as it is.
 
     Args:
-        example: (N, 3, S, S), to try it on.
+        example: (N, C, H, W), to try it on.
         exact: (N, classes), the model's own logits for it.
         precision: what inner layers are lowered to, if that changes the logits little.
     """

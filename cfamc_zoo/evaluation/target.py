@@ -22,7 +22,7 @@ class Target:
     """A classifier under attack. Use as made by `attacked`.
 
     Args:
-        model: (N, 3, S, S) in [0, 1] to (N, classes) logits; in evaluation mode.
+        model: (N, C, H, W) in [0, 1] to (N, classes) logits; in evaluation mode.
         example: a few images, to try the copy on.
         classes: how many logits there must be.
         precision: of the search; None is what the device is fast at.
@@ -69,7 +69,7 @@ class Target:
         has one, for the small work between.
 
         Returns:
-            (N, 3, S, S) to (N, classes) float32.
+            (N, C, H, W) to (N, classes) float32.
         """
         plain = self.search.precision == torch.float32 and self.example.device.type == "cpu"
         score = self._exported if plain and count >= WORTH_EXPORTING else None
@@ -111,7 +111,7 @@ def _answer(model: Callable[[Tensor], Tensor], images: Tensor) -> Tensor:
         raise ModelError(
             f"the model failed on images of shape {tuple(images.shape)}: "
             f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}; "
-            "it must take (N, 3, S, S) in [0, 1]"
+            "it must take (N, C, H, W) in [0, 1]"
         ) from error
     if not isinstance(logits, Tensor) or logits.ndim != 2 or len(logits) != len(images):
         shape = tuple(logits.shape) if isinstance(logits, Tensor) else type(logits).__name__

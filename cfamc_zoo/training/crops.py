@@ -43,7 +43,7 @@ def draw(views: Views, n: int, size: int, generator: Generator) -> CropParameter
     def uniform(*shape: int, low: float = 0.0, high: float = 1.0) -> Tensor:
         return torch.rand(*shape, generator=generator, device=device) * (high - low) + low
 
-    boxes = draw_boxes(n, size, scale=views.scale, ratio=views.ratio, generator=generator)
+    boxes = draw_boxes(n, size, size, scale=views.scale, ratio=views.ratio, generator=generator)
     jittered = uniform(n) < views.jitter_p
     strength = torch.tensor(views.jitter[:3], device=device)
     factors = 1 + (2 * uniform(n, 3) - 1) * strength

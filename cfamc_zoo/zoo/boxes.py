@@ -1,8 +1,8 @@
-"""Random boxes of images, resized to the whole side: crops and patches, batched.
+"""Random boxes of images, resized to the whole image: crops and patches, batched.
 
-N counts crops, S is the image side. Training and multi-crop evaluation share it. Resampling is
-a separable linear map, hence two small matrix products a crop: no gather, no loop, no host
-synchronization. Source: RandomResizedCrop as torchvision defines it.
+N counts crops, H and W are the image's height and width. Training and multi-crop evaluation
+share it. Resampling is a separable linear map, hence two small matrix products a crop: no gather,
+no loop, no host synchronization. Source: RandomResizedCrop as torchvision defines it.
 """
 
 from __future__ import annotations
@@ -27,8 +27,10 @@ class Boxes:
     flip: Tensor  # (N,) bool
 
 
-def draw_boxes(n: int, size: int, *, scale: Pair, ratio: Pair, generator: Generator) -> Boxes:
-    """Random boxes in `size` x `size` images, none mirrored, on the generator's device.
+def draw_boxes(
+    n: int, height: int, width: int, *, scale: Pair, ratio: Pair, generator: Generator
+) -> Boxes:
+    """Random boxes in images of that size, none mirrored, on the generator's device.
 
     Args:
         scale: least and largest area, as a part of the image's.
@@ -40,27 +42,27 @@ def draw_boxes(n: int, size: int, *, scale: Pair, ratio: Pair, generator: Genera
         return torch.rand(*shape, generator=generator, device=device) * (high - low) + low
 
     # torchvision draws boxes until one fits, ten times at most, then takes the whole image.
-    area = uniform(n, 10, low=scale[0], high=scale[1]) * size * size
+    area = uniform(n, 10, low=scale[0], high=scale[1]) * height * width
     log_ratio = [math.log(r) for r in ratio]
     drawn = torch.exp(uniform(n, 10, low=log_ratio[0], high=log_ratio[1]))
-    width, height = (area * drawn).sqrt().round(), (area / drawn).sqrt().round()
-    fits = (width > 0) & (width <= size) & (height > 0) & (height <= size)
+    wide, high = (area * drawn).sqrt().round(), (area / drawn).sqrt().round()
+    fits = (wide > 0) & (wide <= width) & (high > 0) & (high <= height)
     first = fits.int().argmax(1, keepdim=True)
     whole = ~fits.any(1)
-    width = width.gather(1, first)[:, 0].masked_fill(whole, size)
-    height = height.gather(1, first)[:, 0].masked_fill(whole, size)
-    top = (uniform(n) * (size - height + 1)).floor()
-    left = (uniform(n) * (size - width + 1)).floor()
-    return Boxes(top, left, height, width, torch.zeros(n, dtype=torch.bool, device=device))
+    wide = wide.gather(1, first)[:, 0].masked_fill(whole, width)
+    high = high.gather(1, first)[:, 0].masked_fill(whole, height)
+    top = (uniform(n) * (height - high + 1)).floor()
+    left = (uniform(n) * (width - wide + 1)).floor()
+    return Boxes(top, left, high, wide, torch.zeros(n, dtype=torch.bool, device=device))
 
 
 def resized_crop(x: Tensor, boxes: Boxes) -> Tensor:
-    """Box of each image resized bilinearly to the full side, then mirrored where it says so.
+    """Box of each image resized bilinearly to the full size, then mirrored where it says so.
 
     Equal to torchvision's `resized_crop` (crops never shrink, so its antialiasing is idle).
 
     Args:
-        x: (N, C, S, S).
+        x: (N, C, H, W).
         boxes: N of them.
     """
     rows = _resample_matrix(boxes.top, boxes.height, x.shape[-2])
@@ -79,7 +81,13 @@ def _resample_matrix(start: Tensor, length: Tensor, size: int) -> Tensor:
 
 
 def separable(x: Tensor, rows: Tensor, columns: Tensor) -> Tensor:
-    """rows @ x @ columns^T for each crop and channel; x (N, C, S, S), matrices (N, S, S)."""
+    """rows @ x @ columns^T for each crop and channel.
+
+    Args:
+        x: (N, C, H, W).
+        rows: (N, H, H).
+        columns: (N, W, W).
+    """
     n, c, h, w = x.shape
     # One matrix product a crop and axis: the channels ride along as further columns.
     x = x.transpose(1, 2).reshape(n, h, c * w)

@@ -65,11 +65,11 @@ class MultiCrop(nn.Module):
         return self.encoder.architecture
 
     def forward(self, images: Tensor, feature: str = "backbone") -> Tensor:
-        """(N, 3, S, S) in [0, 1] to (N, D), as `Encoder.forward`."""
+        """(N, 3, H, W) in [0, 1] to (N, D), as `Encoder.forward`."""
         n, plan = len(images), self.plan
         boxes = draw_boxes(
             plan.count,
-            images.shape[-1],
+            *images.shape[-2:],
             scale=plan.scale,
             ratio=plan.ratio,
             generator=torch.Generator().manual_seed(plan.seed),

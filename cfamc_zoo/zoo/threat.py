@@ -49,7 +49,7 @@ class Linf:
         """The nearest allowed perturbation.
 
         Args:
-            images: (N, 3, H, W) in [0, 1].
+            images: (N, C, H, W) in [0, 1].
             delta: same shape.
 
         Returns:

@@ -1,9 +1,13 @@
 """The page stands alone, shows what was measured and trusts no name."""
 
+import base64
+import io
 import re
 from html.parser import HTMLParser
 
 import numpy as np
+import pytest
+from PIL import Image
 
 from cfamc_zoo.evaluation.report import Page, Picture, render
 from cfamc_zoo.evaluation.robustness import Accuracy
@@ -76,6 +80,21 @@ def test_it_shows_the_numbers_the_verdict_and_the_labels():
     assert "raised no doubt" in text
     assert "Reasons for doubt" in page(doubts=["zero gradients"])
     assert text.count("data:image/png;base64,") == 3
+
+
+@pytest.mark.parametrize(
+    ("shape", "mode"), [((1, 5, 3), "L"), ((2, 5, 3), "L"), ((3, 9, 2), "RGB"), ((4, 2, 9), "RGB")]
+)
+def test_pictures_have_any_shape_and_say_what_they_leave_out(shape, mode):
+    clean = np.random.default_rng(0).random(shape, np.float32) * 0.5
+    text = page(pictures=[Picture(clean, clean + 1 / 255, "cat", "cat", "dog")])
+    encoded = re.findall(r'src="data:image/png;base64,([^"]+)"', text)
+    for content in encoded:
+        with Image.open(io.BytesIO(base64.b64decode(content))) as picture:
+            assert picture.mode == mode
+            assert picture.size == (shape[2], shape[1])
+    assert len(encoded) == 3
+    assert (f"Of {shape[0]} channels" in text) == (shape[0] in (2, 4))
 
 
 def test_without_pictures_or_at_radius_zero_there_is_still_a_page():

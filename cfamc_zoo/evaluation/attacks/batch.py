@@ -13,7 +13,7 @@ class Batch:
     """Images that are attacked together.
 
     Attributes:
-        images: (N, 3, S, S) float32 in [0, 1], classified correctly.
+        images: (N, C, H, W) float32 in [0, 1], classified correctly.
         labels: (N,) int64.
         seeds: one an image: its random numbers do not depend on the batch it is in.
         room: how many images the network may be given at a time. An attack of several runs does

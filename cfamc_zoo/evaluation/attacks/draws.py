@@ -31,10 +31,10 @@ def in_ball(images: Tensor, threat: Threat, keys: Sequence[Key]) -> Tensor:
     """Perturbations that are uniform in the ball, then clipped to the image.
 
     Args:
-        images: (N, 3, S, S) in [0, 1].
+        images: (N, C, H, W) in [0, 1].
 
     Returns:
-        (N, 3, S, S), on the images' device.
+        (N, C, H, W), on the images' device.
     """
     shape = images.shape[1:]
     if threat.norm == "linf":

@@ -19,12 +19,12 @@ def step_onto(points: Tensor, normal: Tensor, gap: Tensor, threat: Threat) -> Te
     solution and never passes it. Where even the bounds do not close the gap, all go to them.
 
     Args:
-        points: (N, 3, S, S) in [0, 1].
+        points: (N, C, H, W) in [0, 1].
         normal: same shape.
         gap: (N,), what is missing.
 
     Returns:
-        (N, 3, S, S) d.
+        (N, C, H, W) d.
     """
     shape = points.shape
     direction = (normal.flatten(1) * gap[:, None]).sign()

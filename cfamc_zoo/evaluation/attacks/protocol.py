@@ -30,7 +30,7 @@ class Attack(Protocol):
             threat: norm and radius.
 
         Returns:
-            (N, 3, S, S) perturbed images inside the threat model; one that fools the model
+            (N, C, H, W) perturbed images inside the threat model; one that fools the model
             where one was found.
         """
         ...

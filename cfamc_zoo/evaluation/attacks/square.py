@@ -33,7 +33,8 @@ class Square:
 
     Source: Andriushchenko et al., Square Attack: a query-efficient black-box adversarial attack
     via random search (arXiv 1912.00049), algorithms 1 to 3, with AutoAttack's schedule. Squares
-    are placed image by image, over the whole image.
+    are placed image by image, over the whole image, whatever its height and width; they are no
+    larger than its shorter side.
     """
 
     queries: int = 5000
@@ -49,7 +50,8 @@ class Square:
     def run(self, target: Target, batch: Batch, threat: Threat) -> Tensor:
         """As `Attack.run`."""
         standing = Standing(target, batch)
-        x, channels, side = batch.images, batch.images.shape[1], batch.images.shape[-1]
+        x, channels = batch.images, batch.images.shape[1]
+        height, width = batch.images.shape[-2:]
         proposal = _Linf(threat.eps) if threat.norm == "linf" else _L2(threat.eps)
         draws = draw(_keys(batch, 0), lambda r: r.random((self.queries, 5 + channels)))
         # Drawn for the whole run; float32 on the device.
@@ -63,7 +65,7 @@ class Square:
                 if not len(standing):
                     break
                 tried = proposal.propose(
-                    x, point, draws[standing.rows, query], square_size(query, side)
+                    x, point, draws[standing.rows, query], square_size(query, height, width)
                 )
                 found = margin(score(tried), standing.labels)
                 suspect = found >= 0
@@ -82,10 +84,13 @@ def _keys(batch: Batch, part: int) -> list[Key]:
     return [(seed, part) for seed in batch.seeds]
 
 
-def square_size(query: int, side: int) -> int:
-    """Side of the square at that query, in pixels, before a norm's own least size."""
+def square_size(query: int, height: int, width: int) -> int:
+    """Side of the square at that query, in pixels, before a norm's own least size.
+
+    Its area is a part of the image's; where the image is too narrow for that, it is as wide.
+    """
     part = PART / 2 ** sum(query > bound for bound in HALVINGS)
-    return min(max(round(math.sqrt(part) * side), 1), side)
+    return min(max(round(math.sqrt(part) * math.sqrt(height * width)), 1), height, width)
 
 
 class _Linf:
@@ -113,19 +118,19 @@ class _L2:
         self.eps = eps
 
     def _inside(self, x: Tensor, delta: Tensor) -> Tensor:
-        """On the surface of the ball, then clipped to the image; (n, C, S * S) delta."""
+        """On the surface of the ball, then clipped to the image; (n, C, H * W) delta."""
         scale = self.eps / _norm(delta).clamp_min(1e-12)
         return torch.addcmul(x.flatten(2), delta, scale).clamp_(0, 1).view(x.shape)
 
     def start(self, x: Tensor, keys: Sequence[Key]) -> Tensor:
-        side = x.shape[-1]
-        tile = max(side // TILES, 1)
-        count = side // tile
-        first = (side - tile * count) // 2
+        height, width = x.shape[-2:]
+        tile = max(min(height, width) // TILES, 1)
+        count = height // tile, width // tile
+        top, left = (height - tile * count[0]) // 2, (width - tile * count[1]) // 2
 
         def sample(generator: np.random.Generator) -> np.ndarray:
-            signs = generator.choice((-1.0, 1.0), (x.shape[1], count, count))
-            turned = generator.random((count, count)) > 0.5
+            signs = generator.choice((-1.0, 1.0), (x.shape[1], *count))
+            turned = generator.random(count) > 0.5
             return np.concatenate((signs, turned[None]))
 
         drawn = draw(keys, sample).to(x)
@@ -133,15 +138,14 @@ class _L2:
         bump = pattern(tile).to(x)
         tiles = torch.where(turned[..., None, None], bump.T, bump) * signs[..., None, None]
         # (N, C, row, column, y, x) to an image
-        tiles = tiles.permute(0, 1, 2, 4, 3, 5).reshape(*signs.shape[:2], count * tile, -1)
+        tiles = tiles.permute(0, 1, 2, 4, 3, 5).reshape(*signs.shape[:2], count[0] * tile, -1)
         delta = torch.zeros_like(x)
-        end = first + count * tile
-        delta[:, :, first:end, first:end] = tiles
+        delta[:, :, top : top + tiles.shape[2], left : left + tiles.shape[3]] = tiles
         return self._inside(x, delta.flatten(2))
 
     def propose(self, x: Tensor, point: Tensor, draws: Tensor, size: int) -> Tensor:
-        side = x.shape[-1]
-        size = min(max(size, 3) | 1, side)  # odd, as the pattern has a middle
+        # Odd, as the pattern has a middle; but no larger than the image.
+        size = min(max(size, 3) | 1, *x.shape[-2:])
         delta = (point - x).flatten(2)
         here = _window(x, draws[:, 0], draws[:, 1], size)
         there = _window(x, draws[:, 2], draws[:, 3], size)
@@ -177,12 +181,13 @@ def _window(like: Tensor, top: Tensor, left: Tensor, size: int) -> Tensor:
         (n, C, size * size) int64: its pixels, counted along the rows of each channel. So a query
         costs what its square has pixels, not what the image has.
     """
-    channels, side = like.shape[1], like.shape[-1]
-    places = side - size + 1
-    first = (torch.stack((top, left)) * places).long().clamp_max(places - 1)
-    start = first[0] * side + first[1]
+    channels, height, width = like.shape[1:]
+    rows, columns = height - size + 1, width - size + 1
+    row = (top * rows).long().clamp_max(rows - 1)
+    column = (left * columns).long().clamp_max(columns - 1)
+    start = row * width + column
     at = torch.arange(size, device=like.device)
-    inside = (at[:, None] * side + at).flatten()
+    inside = (at[:, None] * width + at).flatten()
     return (start[:, None] + inside)[:, None].expand(-1, channels, -1)
 
 

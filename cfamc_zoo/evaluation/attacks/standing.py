@@ -22,7 +22,7 @@ class Standing:
     Attributes:
         rows: (n,) int64, positions in the batch.
         run: (n,) int64, which run each row is of.
-        adversarial: (N, 3, S, S): what felled an image, else the last that was tried.
+        adversarial: (N, C, H, W): what felled an image, else the last that was tried.
     """
 
     def __init__(self, target: Target, batch: Batch):
@@ -36,7 +36,7 @@ class Standing:
 
     @property
     def images(self) -> Tensor:
-        """(n, 3, S, S), as they were."""
+        """(n, C, H, W), as they were."""
         return self.batch.images[self.rows]
 
     @property
@@ -73,7 +73,7 @@ class Standing:
         """Asks the exact model about the suspects and lets the fallen go.
 
         Args:
-            points: (n, 3, S, S), one for each row.
+            points: (n, C, H, W), one for each row.
             suspect: (n,) bool, which of them the search believes to be misclassified.
 
         Returns:
@@ -92,7 +92,7 @@ class Standing:
         return keep
 
     def rest(self, points: Tensor) -> None:
-        """Ends the runs: all left are asked about (n, 3, S, S) points, whatever the search said.
+        """Ends the runs: all left are asked about (n, C, H, W) points, whatever the search said.
 
         The search is not the model: it can overlook a fall.
         """
