@@ -14,11 +14,11 @@ from typing import TYPE_CHECKING
 from cfamc_zoo.errors import ZooError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
     from pathlib import Path
 
     import numpy as np
-    from torch import Tensor, nn
+    from torch import nn
 
     from cfamc_zoo.embedding.vectors import Source
     from cfamc_zoo.evaluation.assessment import Assessment
@@ -121,48 +121,61 @@ def embed(
 
 
 def attack(
-    model: nn.Module,
-    images: Tensor,
-    labels: Tensor,
+    model: nn.Module | str,
+    images: object,
+    labels: object,
     *,
     attack: str | Attack | Ensemble = "pgd",
-    eps: str | float | Sequence[str | float] = "8/255",
+    eps: object = "8/255",
     norm: str = "linf",
     seed: int = 0,
     batch_size: int | None = None,
+    progress: bool | Callable[[int, int, str], object] = False,
+    **settings: object,
 ) -> Assessment:
     """Clean and robust accuracy of any classifier, and the reasons to doubt them.
 
+    The model, the images, the labels and torch's random state are afterwards as they were.
+
     Args:
-        model: any module from (N, 3, S, S) in [0, 1] to logits, on the images' device.
-        images: (N, 3, S, S) float32 in [0, 1].
-        labels: (N,) integers.
-        attack: "pgd", "autoattack", or another name that `cfamc-zoo attack --attack` takes; or
-            one with settings of your own, like `Pgd(steps=50, restarts=10)`.
-        eps: one radius or several, in pixels of [0, 1]: "8/255" or 0.03.
+        model: a module from (N, C, H, W) float32 in [0, 1] to (N, classes) logits, or the name of
+            one that `load_classifier` takes. It is attacked in evaluation mode, on its own device.
+        images: (N, C, H, W) of any size and number of channels, in [0, 1]: a tensor or an array of
+            any floating-point type, or a list of (C, H, W) ones. uint8 is taken as 0..255 and
+            divided by 255.
+        labels: (N,) or (N, 1) whole numbers of any type, or one-hot (N, classes): a tensor, an
+            array or a list.
+        attack: "pgd", "autoattack", or another name that `cfamc-zoo attack --attack` takes; or a
+            value of your own, like `Pgd(steps=50, restarts=10)`.
+        eps: one radius or several, in pixels of [0, 1]: text like "8/255" or any number; several
+            as a list, an array, or text with commas.
         norm: "linf" or "l2".
         seed: of all draws; equal calls give equal results.
         batch_size: images at a time; None is 128, 512 on a GPU.
+        progress: True shows a bar with the time left (lines, where stderr is no terminal or
+            notebook); a function is told instead: images done, of how many, what is going on.
+        **settings: of a named attack, like `steps=50`, `restarts=10` or `step_size="1/255"`.
 
     Raises:
-        UsageError: an unknown attack or norm, an impossible radius.
+        UsageError: an unknown attack, norm or setting, an impossible radius or value, no model.
         DataError: images outside [0, 1]; labels that the model does not have or that do not go
-            with the images.
+            with the images; either of another type or shape.
         ModelError: the model raises, or returns something else than finite logits.
     """
-    from cfamc_zoo.evaluation.assessment import assess
+    from cfamc_zoo.evaluation.arguments import norm_of, radii_of, whole
+    from cfamc_zoo.evaluation.assessment import Terms, assess
+    from cfamc_zoo.evaluation.settings import attack_of
 
-    radii = [eps] if isinstance(eps, str | float | int) else eps
-    return assess(
-        model,
-        images,
-        labels,
-        attack=attack,
-        epsilons=[str(radius) for radius in radii],
-        norm=norm,
-        seed=seed,
-        batch_size=batch_size,
+    norm = norm_of(norm)
+    terms = Terms(
+        attack_of(attack, settings, norm),
+        radii_of(eps, norm),
+        norm,
+        whole(seed, "seed", least=0),
+        None if batch_size is None else whole(batch_size, "batch_size", least=1),
     )
+    classifier = load_classifier(model) if isinstance(model, str) else model
+    return assess(classifier, images, labels, terms, progress=progress)
 
 
 def save(encoder: Encoder, folder: str | Path) -> None:

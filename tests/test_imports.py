@@ -16,13 +16,12 @@ MAY_IMPORT = {
     "atomic": {"errors"},
     "allocator": set(),
     "threads": set(),
+    "progress": set(),
     "datasets": BASE,
     "doctor": BASE | {"zoo", "datasets", "embedding"},
     "zoo": BASE | {"zoo", "__init__"},
-    **{
-        room: BASE | {"zoo", "__init__", room}
-        for room in ("embedding", "evaluation", "training", "export")
-    },
+    **{room: BASE | {"zoo", "__init__", room} for room in ("embedding", "training", "export")},
+    "evaluation": BASE | {"zoo", "__init__", "evaluation", "progress"},
     # The public API: load, embed, attack, save, push.
     "__init__": BASE | {"zoo", "embedding", "evaluation", "export", "datasets"},
     "__main__": {"cli"},

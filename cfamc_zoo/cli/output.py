@@ -9,23 +9,16 @@ import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from typing import TYPE_CHECKING, Any, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Literal
 
 from cfamc_zoo.errors import StorageError
+from cfamc_zoo.progress import Bar, Silent, drawn
 
 if TYPE_CHECKING:
     from cfamc_zoo.training.loop import Report
 
 
 ANYTHING = "cfamc-zoo"  # how encoding errors are handled
-
-
-class Bar(Protocol):
-    """A progress bar."""
-
-    def total(self, n: int) -> None: ...
-
-    def advance(self, n: int = 1, status: str = "") -> None: ...
 
 
 def result(text: str) -> None:
@@ -131,38 +124,12 @@ def table(
 def progress(description: str, total: int | None) -> Iterator[Bar]:
     """A bar with rate and time left on a terminal's stderr; silent elsewhere."""
     if not sys.stderr.isatty():
-        yield _Silent()
+        yield Silent()
         return
     from rich.console import Console
-    from rich.progress import (
-        BarColumn,
-        MofNCompleteColumn,
-        Progress,
-        TextColumn,
-        TimeRemainingColumn,
-    )
 
-    columns = (
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TextColumn("{task.fields[rate]}"),
-        TimeRemainingColumn(),
-        TextColumn("{task.fields[status]}"),
-    )
-    with Progress(*columns, console=Console(stderr=True), transient=True) as drawn:
-        task = drawn.add_task(description, total=total, status="", rate="")
-
-        class _Drawn:
-            def total(self, n: int) -> None:
-                drawn.update(task, total=n)
-
-            def advance(self, n: int = 1, status: str = "") -> None:
-                speed = drawn.tasks[0].finished_speed or drawn.tasks[0].speed
-                rate = f"{speed:,.0f}/s" if speed else ""
-                drawn.update(task, advance=n, status=status, rate=rate)
-
-        yield _Drawn()
+    with drawn(description, total, Console(stderr=True)) as bar:
+        yield bar
 
 
 @contextmanager
@@ -182,11 +149,3 @@ def training_progress(name: str) -> Iterator[Callable[[Report], None]]:
             done = report.step
 
         yield show
-
-
-class _Silent:
-    def total(self, n: int) -> None:
-        pass
-
-    def advance(self, n: int = 1, status: str = "") -> None:
-        pass

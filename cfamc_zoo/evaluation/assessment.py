@@ -2,24 +2,64 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+import copy
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field
+from os import PathLike
+from pathlib import Path
+from typing import Any
 
 import numpy as np
+import torch
 from torch import Tensor, nn
 
-from cfamc_zoo.errors import UsageError
-from cfamc_zoo.evaluation.attacks.ensemble import Ensemble, substitutions
+from cfamc_zoo.atomic import atomic_file
+from cfamc_zoo.evaluation.arguments import images_of, labels_of
+from cfamc_zoo.evaluation.attacks.ensemble import Ensemble, members_of, substitutions
 from cfamc_zoo.evaluation.attacks.protocol import Attack
-from cfamc_zoo.evaluation.choice import Choice
 from cfamc_zoo.evaluation.doubts import Doubt, compare, examine
 from cfamc_zoo.evaluation.ledger import Ledger
+from cfamc_zoo.evaluation.logits import check_two
 from cfamc_zoo.evaluation.plan import batch_size_on
+from cfamc_zoo.evaluation.report import Page, Picture, pictures_of, render
 from cfamc_zoo.evaluation.robustness import Accuracy, Advance, evaluate
-from cfamc_zoo.evaluation.target import width_of
+from cfamc_zoo.evaluation.saving import check_path, save
+from cfamc_zoo.evaluation.target import classifier_of, device_of, frozen, own_modes, width_of
+from cfamc_zoo.progress import Bar, Silent, shown
+from cfamc_zoo.zoo.device import environment
+from cfamc_zoo.zoo.threat import parse_epsilon
+
+Told = Callable[[int, int, str], object]  # images done, of how many, and what is going on
 
 
 @dataclass(frozen=True)
+class Terms:
+    """How a classifier is attacked; all of it checked already.
+
+    Attributes:
+        attack: what is run.
+        epsilons: radii in pixels, "8/255" or "0.03"; at least one.
+        norm: "linf" or "l2".
+        seed: of all draws; image i draws from (seed, i).
+        batch_size: images at a time; None is 128, 512 on a GPU.
+    """
+
+    attack: Attack | Ensemble
+    epsilons: list[str]
+    norm: str = "linf"
+    seed: int = 0
+    batch_size: int | None = None
+
+    @property
+    def largest(self) -> int:
+        """Which of the radii is the largest: pictures show it."""
+        return max(
+            range(len(self.epsilons)), key=lambda i: parse_epsilon(self.epsilons[i], self.norm)
+        )
+
+
+@dataclass(frozen=True, repr=False)
 class Assessment:
     """What an attack found. As text: one line an accuracy, a note or a doubt.
 
@@ -30,12 +70,20 @@ class Assessment:
         doubts: reasons why the robust accuracy may be overstated.
         adversarial: (E, N, C, H, W) float32, one part a radius: what felled an image, else the
             last that was tried.
+        labels: (N,) int64.
+        terms: how the classifier was attacked.
+        facts: what was attacked and with what: model, images, versions, device.
+        pictures: a few images of the largest radius.
     """
 
     accuracies: list[Accuracy]
     notes: list[str]
     doubts: list[Doubt]
     adversarial: np.ndarray
+    labels: np.ndarray
+    terms: Terms
+    facts: dict[str, Any]
+    pictures: list[Picture] = field(default_factory=list)
 
     def __str__(self) -> str:
         lines = []
@@ -49,69 +97,215 @@ class Assessment:
         lines += [f"doubt: {doubt.text}" for doubt in self.doubts]
         return "\n".join(lines)
 
+    def __repr__(self) -> str:
+        robust = ", ".join(f"{a.value:.2f}% at {a.eps}" for a in self._worst())
+        doubts = f", {len(self.doubts)} doubts" if self.doubts else ""
+        return (
+            f"<Assessment: {self.terms.attack.name}, {self.terms.norm}, {len(self.labels)} images: "
+            f"{self.accuracies[0].value:.2f}% clean, {robust}{doubts}>"
+        )
+
+    def to_json(self) -> dict[str, Any]:
+        """As `cfamc-zoo attack --json` prints it: an object for `json.dumps`."""
+        terms = self.terms
+        return {
+            "attack": terms.attack.name,
+            "settings": [repr(member) for member in members_of(terms.attack)],
+            "norm": terms.norm,
+            "eps": terms.epsilons,
+            "seed": terms.seed,
+            **self.facts,
+            "notes": self.notes,
+            "doubts": [asdict(doubt) for doubt in self.doubts],
+            "completeness": "complete",
+            "results": [accuracy.as_json() for accuracy in self.accuracies],
+        }
+
+    def save(self, path: str | PathLike[str]) -> None:
+        """Writes the adversarial images, as `cfamc-zoo attack --save` does.
+
+        Args:
+            path: ends in .npy, for (E, N, C, H, W) float32, or .parquet, for a row an image and
+                radius; must not exist.
+
+        Raises:
+            UsageError: another suffix, or no such folder.
+            OutputExistsError: it exists.
+            StorageError: it cannot be written.
+        """
+        path = Path(path)
+        check_path(path)
+        save(
+            path,
+            self.adversarial,
+            parts={"eps": self.terms.epsilons},
+            rows={"label": self.labels},
+            stands=[worst.correct for worst in self._worst()],
+        )
+
+    def report(self, path: str | PathLike[str]) -> None:
+        """Writes a page with the numbers, a curve and pictures: one file that stands alone.
+
+        Args:
+            path: ends in .html; must not exist.
+
+        Raises:
+            UsageError: another suffix, or no such folder.
+            OutputExistsError: it exists.
+            StorageError: it cannot be written.
+        """
+        path = Path(path)
+        check_path(path, (".html",))
+        page = render(self._page())
+        with atomic_file(path) as temporary:
+            temporary.write_text(page, encoding="utf-8")
+
+    def _worst(self) -> list[Accuracy]:
+        """One row a radius: of the attack, or of all members of an ensemble together."""
+        return [a for a in self.accuracies if a.attack == self.terms.attack.name]
+
+    def _page(self) -> Page:
+        terms, facts = self.terms, self.to_json()
+        for row in ("notes", "doubts", "completeness", "results"):
+            del facts[row]
+        return Page(
+            title=f"{self.facts['model']} under {terms.attack.name}, {terms.norm}",
+            facts=[(k, v if isinstance(v, str) else str(v)) for k, v in facts.items()],
+            accuracies=self.accuracies,
+            worst=terms.attack.name,
+            norm=terms.norm,
+            doubts=[doubt.text for doubt in self.doubts],
+            pictures_eps=terms.epsilons[terms.largest],
+            pictures=self.pictures,
+            command=f"cfamc_zoo.attack(model, images, labels, attack={terms.attack!r}, "
+            f"eps={terms.epsilons!r}, norm={terms.norm!r}, seed={terms.seed})",
+        )
+
 
 def assess(
-    model: nn.Module,
-    images: Tensor,
-    labels: Tensor,
+    model: object,
+    images: object,
+    labels: object,
+    terms: Terms,
     *,
-    attack: str | Attack | Ensemble,
-    epsilons: Sequence[str],
-    norm: str = "linf",
-    seed: int = 0,
-    batch_size: int | None = None,
-    advance: Advance = lambda n, status: None,
+    progress: bool | Told = False,
 ) -> Assessment:
     """Attacks a classifier and looks for reasons to doubt what comes out.
 
+    The model, the images, the labels and torch's random state are afterwards as they were.
+
     Args:
-        model: any module from (N, C, H, W) in [0, 1] to logits, on the images' device.
-        images: (N, C, H, W) float32 in [0, 1].
-        labels: (N,) integers.
-        attack: a name as `cfamc-zoo attack --attack` takes it, or one with settings of your own.
-        epsilons: radii in pixels, "8/255" or "0.03".
-        norm: "linf" or "l2".
-        seed: of all draws; image i draws from (seed, i).
-        batch_size: images at a time; None is 128, 512 on a GPU.
-        advance: as `evaluate`.
+        model: a module from (N, C, H, W) in [0, 1] to logits.
+        images: as `images_of` takes them.
+        labels: as `labels_of` takes them.
+        terms: how it is attacked.
+        progress: whether a person is shown it on stderr, or what is told of it instead.
 
     Raises:
-        UsageError: an unknown attack or norm, an impossible radius.
-        DataError: images outside [0, 1]; labels that the model does not have or that do not go
-            with the images.
-        ModelError: the model raises, or returns something else than finite logits.
+        DataError: images or labels that cannot be taken; says which can.
+        ModelError: no classifier: it raises, or returns something else than finite logits.
     """
-    if isinstance(attack, str):
-        attack = Choice(attack).attack()
-    if not epsilons:
-        raise UsageError("there is no radius; give at least one, like 8/255")
-    labels = labels.long()
-    classes = width_of(model, images)
-    size = batch_size or batch_size_on(images.device)
-    adversarial = images.cpu().numpy()[None].repeat(len(epsilons), 0)
-    notes = substitutions(attack, classes)
+    network = classifier_of(model)
+    device = device_of(network, images)
+    with own_modes(device), _own_draws(device, terms.seed):
+        if any(weight.is_inference() for weight in network.parameters()):
+            network = copy.deepcopy(network)  # those have no gradients; a copy has
+        x = images_of(images, device)
+        classes = width_of(network, x)
+        check_two(classes)
+        y = labels_of(labels, count=len(x), classes=classes, device=device)
+        parts = len(terms.epsilons) * len(members_of(terms.attack))
+        with _bar(progress, terms.attack.name, len(x) * parts) as bar:
+            return _measured(network, x, y, classes, terms, bar.advance)
+
+
+def _measured(
+    model: nn.Module, x: Tensor, y: Tensor, classes: int, terms: Terms, advance: Advance
+) -> Assessment:
+    size = terms.batch_size or batch_size_on(x.device)
+    clean = x.cpu().numpy()
+    adversarial = clean[None].repeat(len(terms.epsilons), 0)
+    notes = substitutions(terms.attack, classes)
     accuracies = evaluate(
         model,
-        images,
-        labels,
+        x,
+        y,
         classes=classes,
-        attack=attack,
-        epsilons=list(epsilons),
-        norm=norm,
-        seed=seed,
+        attack=terms.attack,
+        epsilons=terms.epsilons,
+        norm=terms.norm,
+        seed=terms.seed,
         batch_size=size,
-        ledger=Ledger(len(images), adversarial=adversarial),
+        ledger=Ledger(len(x), adversarial=adversarial),
         advance=advance,
         say=notes.append,
     )
+    advance(0, "checks of the model")
     doubts = examine(
         model,
-        images,
-        labels,
+        x,
+        y,
         classes=classes,
-        eps=epsilons[0],
-        norm=norm,
-        seed=seed,
+        eps=terms.epsilons[0],
+        norm=terms.norm,
+        seed=terms.seed,
         batch_size=size,
     )
-    return Assessment(accuracies, notes, doubts + compare(accuracies, norm=norm), adversarial)
+    doubts += compare(accuracies, norm=terms.norm)
+    facts = {
+        "model": type(model).__name__,
+        "images": list(x.shape),
+        "classes": classes,
+        **environment(x.device),
+    }
+    labels = y.cpu().numpy()
+    result = Assessment(accuracies, notes, doubts, adversarial, labels, terms, facts)
+    with frozen(model):
+        shown_of_largest = pictures_of(
+            model,
+            clean,
+            adversarial[terms.largest],
+            labels,
+            _names(model, classes),
+            result._worst()[terms.largest].correct,
+        )
+    result.pictures.extend(shown_of_largest)
+    return result
+
+
+def _names(model: nn.Module, classes: int) -> tuple[str, ...]:
+    """Of the classes, where the model has them; else their numbers."""
+    names = getattr(model, "classes", None)
+    if isinstance(names, list | tuple) and len(names) == classes:
+        return tuple(map(str, names))
+    return tuple(map(str, range(classes)))
+
+
+@contextmanager
+def _own_draws(device: torch.device, seed: int) -> Iterator[None]:
+    """A model that draws does so from the seed; the caller's random state stays as it was."""
+    with torch.random.fork_rng([device] if device.type == "cuda" else []):
+        torch.manual_seed(seed)
+        yield
+
+
+@contextmanager
+def _bar(progress: bool | Told, title: str, total: int) -> Iterator[Bar]:
+    if callable(progress):
+        yield _Telling(progress, total)
+    elif progress:
+        with shown(title, total) as bar:
+            yield bar
+    else:
+        yield Silent()
+
+
+class _Telling(Silent):
+    """Tells a function."""
+
+    def __init__(self, tell: Told, whole: int):
+        self.tell, self.whole, self.done = tell, whole, 0
+
+    def advance(self, n: int = 1, status: str = "") -> None:
+        self.done += n
+        self.tell(self.done, self.whole, status)

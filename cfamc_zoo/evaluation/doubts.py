@@ -131,7 +131,7 @@ def _flat(model: nn.Module, x: Tensor, y: Tensor, batch_size: int) -> Tensor:
     def work(rows: Tensor) -> Tensor:
         at = rows.to(x.device)
         point = x[at].requires_grad_()
-        losses = F.cross_entropy(model(point).float(), y[at], reduction="none")
+        losses = F.cross_entropy(model(point.clone()).float(), y[at], reduction="none")
         return gradient_of(losses, point).flatten(1).abs().amax(1) == 0
 
     return gathered(len(x), batch_size, work, _nobody)

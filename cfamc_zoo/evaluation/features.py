@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from cfamc_zoo.errors import DataError
+from cfamc_zoo.evaluation.arguments import images_of
 from cfamc_zoo.evaluation.attacks.feature import DISTANCES, FeatureAttack
 from cfamc_zoo.evaluation.batching import gathered, in_batches
 from cfamc_zoo.evaluation.intervals import wilson
@@ -100,7 +101,7 @@ def evaluate_features(
 
     Args:
         reader: (N, C, H, W) in [0, 1] to (N, D), on the images' device.
-        images: (N, C, H, W) float32 in [0, 1]; at least three.
+        images: (N, C, H, W) in [0, 1], as `images_of` takes them; at least three.
         epsilons: radii in pixels, "8/255" or "0.03".
         norm: "linf" or "l2", of the perturbation.
         ledger: takes down the stages "push" and "pull" of each radius, and of each the images,
@@ -113,6 +114,7 @@ def evaluate_features(
         DataError: fewer than three images, or images outside [0, 1].
         ModelError: the encoder raises or returns NaN.
     """
+    images = images_of(images)
     n = len(images)
     if n < 3:
         raise DataError(f"{n} images have no pairs to compare; give at least 3")

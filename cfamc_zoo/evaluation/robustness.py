@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
+from cfamc_zoo.evaluation.arguments import images_of, labels_of
 from cfamc_zoo.evaluation.attacks.batch import Batch
 from cfamc_zoo.evaluation.attacks.ensemble import Ensemble, members_of
 from cfamc_zoo.evaluation.attacks.protocol import Attack
@@ -41,7 +42,7 @@ class Accuracy:
     metric: str
     attack: str
     eps: str
-    correct: list[bool | None]
+    correct: list[bool | None] = field(repr=False)
     seconds: float
     tried: int = 0
 
@@ -100,8 +101,8 @@ def evaluate(
 
     Args:
         model: (N, C, H, W) in [0, 1] to (N, classes) logits, on the images' device.
-        images: (N, C, H, W) float32 in [0, 1].
-        labels: (N,) int64.
+        images: (N, C, H, W) in [0, 1], as `images_of` takes them.
+        labels: as `labels_of` takes them.
         classes: number of logits.
         attack: what to run against the images that are classified correctly.
         epsilons: radii in pixels, "8/255" or "0.03".
@@ -119,6 +120,8 @@ def evaluate(
         ModelError: the model raises, or returns the wrong width or NaN.
     """
     threats = [threat_of(norm, eps) for eps in epsilons]
+    images = images_of(images)
+    labels = labels_of(labels, count=len(images), classes=classes, device=images.device)
     ledger = ledger or Ledger(len(images))
     siege = _Siege(images, labels, seed, batch_size, ledger, advance, say)
     try:

@@ -12,15 +12,15 @@ from cfamc_zoo.errors import OutputExistsError, UsageError
 SUFFIXES = (".npy", ".parquet")
 
 
-def check_path(path: Path) -> None:
-    """Refuses, before any work is done, what `save` could not write.
+def check_path(path: Path, suffixes: tuple[str, ...] = SUFFIXES) -> None:
+    """Refuses, before any work is done, what could not be written.
 
     Raises:
         UsageError: another suffix, or no such folder.
         OutputExistsError: the file is there already.
     """
-    if path.suffix not in SUFFIXES:
-        raise UsageError(f"--save {str(path)!r} must end in {' or '.join(SUFFIXES)}")
+    if path.suffix not in suffixes:
+        raise UsageError(f"{str(path)!r} must end in {' or '.join(suffixes)}")
     if not path.parent.is_dir():
         raise UsageError(f"folder {str(path.parent)!r} does not exist; create it first")
     if path.exists():

@@ -39,7 +39,8 @@ class SearchCopy:
     def __call__(self, images: Tensor) -> Tensor:
         lowered = self.precision != torch.float32
         with torch.autocast(images.device.type, self.precision, enabled=lowered):
-            return self.model(images.contiguous(memory_format=self.layout))
+            # A copy: the network may work in place.
+            return self.model(images.clone(memory_format=self.layout))
 
 
 def search_copy_of(
@@ -99,7 +100,7 @@ def _lower(model: nn.Module, example: Tensor, precision: torch.dtype) -> nn.Modu
     order: list[nn.Module] = []
     layers = [m for m in model.modules() if isinstance(m, nn.Conv2d | nn.Linear)]
     hooks = [m.register_forward_pre_hook(lambda m, _: order.append(m)) for m in layers]
-    model(example)
+    model(example.clone())
     for hook in hooks:
         hook.remove()
     for layer in layers:

@@ -5,15 +5,19 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from functools import cached_property, partial
+from itertools import chain
 
 import torch
 from torch import Tensor, nn
 
-from cfamc_zoo.errors import DataError, ModelError
+from cfamc_zoo.errors import ModelError, UsageError
 from cfamc_zoo.evaluation.batching import is_out_of_memory
+from cfamc_zoo.evaluation.logits import logits_of
 from cfamc_zoo.evaluation.scoring import Score, open_scoring
 from cfamc_zoo.evaluation.search_copy import search_copy_of
 from cfamc_zoo.zoo.device import fast_dtype
+from cfamc_zoo.zoo.encoder import Encoder
+from cfamc_zoo.zoo.multicrop import MultiCrop
 
 WORTH_EXPORTING = 50_000  # images; an export takes some seconds
 
@@ -50,8 +54,9 @@ class Target:
         Raises:
             ModelError: it raises, or returns something else than finite logits of that shape.
         """
-        # In one layout, whatever a gradient has left: models may use `view`.
-        return self._checked(self.model, images.contiguous(memory_format=self.layout)).float()
+        # A copy, since models may work in place; in one layout, whatever a gradient has left,
+        # since they may use `view`.
+        return self._checked(self.model, images.clone(memory_format=self.layout)).float()
 
     def predictions(self, images: Tensor) -> Tensor:
         """(N,) int64: the verdicts."""
@@ -90,7 +95,7 @@ class Target:
         return open_scoring(self.search.model, self.example)
 
     def _checked(self, model: Callable[[Tensor], Tensor], images: Tensor) -> Tensor:
-        logits = _answer(model, images)
+        logits = logits_of(model, images)
         if logits.shape[1] != self.classes:
             raise ModelError(
                 f"the model returned {tuple(logits.shape)} for {len(images)} images; it must "
@@ -99,39 +104,12 @@ class Target:
         return logits
 
 
-def _answer(model: Callable[[Tensor], Tensor], images: Tensor) -> Tensor:
-    """(N, classes) finite logits, or a ModelError that says what came instead."""
-    try:
-        logits = model(images)
-    except torch.OutOfMemoryError:
-        raise  # the batch is to blame, not the model
-    except Exception as error:  # the model is anybody's code
-        if is_out_of_memory(error):
-            raise
-        raise ModelError(
-            f"the model failed on images of shape {tuple(images.shape)}: "
-            f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}; "
-            "it must take (N, C, H, W) in [0, 1]"
-        ) from error
-    if not isinstance(logits, Tensor) or logits.ndim != 2 or len(logits) != len(images):
-        shape = tuple(logits.shape) if isinstance(logits, Tensor) else type(logits).__name__
-        raise ModelError(
-            f"the model returned {shape} for {len(images)} images; it must return logits of "
-            f"shape ({len(images)}, classes)"
-        )
-    if not torch.isfinite(logits.detach()).all():
-        raise ModelError(
-            "the model returned logits that are not finite; no verdict can rest on them"
-        )
-    return logits
-
-
 @torch.no_grad()
 def _fast_layout(model: nn.Module, example: Tensor, exact: Tensor) -> torch.memory_format:
     """How the model is given images: on a CPU channels-last, where it takes that and agrees."""
     if example.device.type == "cpu":
         try:
-            logits = model(example.contiguous(memory_format=torch.channels_last)).float()
+            logits = model(example.clone(memory_format=torch.channels_last)).float()
             if torch.allclose(logits, exact, rtol=1e-4, atol=1e-4):
                 return torch.channels_last
         except Exception as error:  # the model is anybody's code
@@ -142,49 +120,73 @@ def _fast_layout(model: nn.Module, example: Tensor, exact: Tensor) -> torch.memo
 
 @contextmanager
 def attacked(model: nn.Module, images: Tensor, labels: Tensor, classes: int) -> Iterator[Target]:
-    """The model as a target: in evaluation mode and without weight gradients for the time.
+    """The model as a target: as `frozen`, in float32, with gradients whatever the caller's mode.
 
-    Raises:
-        DataError: images outside [0, 1] or labels outside 0..classes-1, or not one each.
+    Args:
+        images: as `images_of` returns them; on the model's device.
+        labels: as `labels_of` returns them.
     """
-    if not len(images):
-        raise DataError("there are no images to attack; give at least one")
-    if len(images) != len(labels):
-        raise DataError(f"there are {len(images)} images and {len(labels)} labels; give one each")
-    low, high = images.min().item(), images.max().item()
-    if not (low >= 0 and high <= 1):
-        raise DataError(f"images are in [{low:g}, {high:g}]; they must be in [0, 1]")
-    if labels.min() < 0 or labels.max() >= classes:
-        raise DataError(
-            f"labels are in {int(labels.min())}..{int(labels.max())}; the model knows "
-            f"0..{classes - 1}"
-        )
-    with _frozen(model):
+    with frozen(model), own_modes(images.device):
         yield _target(model, images, classes)
 
 
-@torch.no_grad()
-def width_of(model: nn.Module, images: Tensor) -> int:
-    """How many logits the model returns, asked about one image.
+def classifier_of(model: object) -> nn.Module:
+    """The model, if it is one that maps images to logits.
 
     Raises:
-        DataError: there is none.
+        UsageError: something else; says what to give.
+    """
+    kind = model.__name__ if isinstance(model, type) else type(model).__name__
+    if isinstance(model, type):
+        raise UsageError(f"model is the class {kind}; give one of it, like {kind}()")
+    if isinstance(model, Encoder | MultiCrop):
+        raise UsageError(
+            "model is an encoder, which has no classes; give `cfamc_zoo.load_classifier(name)`, or "
+            "a module of the encoder and a head of yours"
+        )
+    if not isinstance(model, nn.Module):
+        raise UsageError(
+            f"model is of type {kind}; give a torch.nn.Module from images to logits (wrap a "
+            "function in one), or a model's name"
+        )
+    return model
+
+
+def device_of(model: nn.Module, images: object) -> torch.device:
+    """Where the images must be: where the model's weights are; where it has none, as they are.
+
+    Raises:
+        ModelError: its weights are nowhere yet.
+    """
+    own = images.device if isinstance(images, Tensor) else torch.device("cpu")
+    devices = [tensor.device for tensor in chain(model.parameters(), model.buffers())]
+    if any(device.type == "meta" for device in devices):
+        raise ModelError("the model's weights are on the meta device, so have no values; load them")
+    return own if not devices or own in devices else devices[0]
+
+
+def width_of(model: nn.Module, images: Tensor) -> int:
+    """How many logits the model returns, asked about the first image.
+
+    Raises:
         ModelError: it raises, or returns something else than finite logits.
     """
-    if not len(images):
-        raise DataError("there are no images to attack; give at least one")
-    with _frozen(model):
-        return _answer(model, images[:1].contiguous()).shape[1]
+    with frozen(model), own_modes(images.device), torch.no_grad():
+        return logits_of(model, images[:1].clone()).shape[1]
 
 
 @contextmanager
-def _frozen(model: nn.Module) -> Iterator[None]:
+def frozen(model: nn.Module) -> Iterator[None]:
     """In evaluation mode, without weight gradients; as it was afterwards."""
     modes = {module: module.training for module in model.modules()}
     gradients = {p: p.requires_grad for p in model.parameters()}
+    kept: dict[Tensor, Tensor] = {}
     try:
         with suppress(NotImplementedError):  # an exported graph has one mode only
             model.eval()
+        # Statistics of what stays in training mode move with every image that is looked at.
+        stuck = [module for module in model.modules() if module.training]
+        kept = {b: b.detach().clone() for module in stuck for b in module.buffers(recurse=False)}
         for parameter in gradients:
             parameter.requires_grad_(False)
         yield
@@ -193,6 +195,20 @@ def _frozen(model: nn.Module) -> Iterator[None]:
             module.training = mode
         for parameter, wanted in gradients.items():
             parameter.requires_grad_(wanted)
+        with torch.no_grad():
+            for buffer, before in kept.items():
+                buffer.copy_(before)
+
+
+@contextmanager
+def own_modes(device: torch.device) -> Iterator[None]:
+    """Gradients and float32, whatever modes the caller is in."""
+    with (
+        torch.inference_mode(False),
+        torch.enable_grad(),
+        torch.autocast(device.type, enabled=False),
+    ):
+        yield
 
 
 def _target(model: nn.Module, images: Tensor, classes: int) -> Target:

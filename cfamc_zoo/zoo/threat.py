@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from decimal import Decimal
 from fractions import Fraction
 from typing import TYPE_CHECKING, Literal
 
@@ -15,8 +16,11 @@ Norm = Literal["linf", "l2"]
 NORMS: tuple[Norm, ...] = ("linf", "l2")
 
 
+LONGEST, LARGEST = 100, 40  # characters and digits: 1e999999999 would take for ever
+
+
 def parse_epsilon(text: str, norm: str = "linf") -> float:
-    """A radius in pixel units of [0, 1]: "8/255" or "0.031".
+    """A radius in pixel units of [0, 1]: "8/255", "0.5/255", "0.031" or "1e-3".
 
     In the L2 norm, where large images have radii over 1, those are taken when written as a
     fraction or with a decimal point, "3.0".
@@ -24,18 +28,36 @@ def parse_epsilon(text: str, norm: str = "linf") -> float:
     Raises:
         UsageError: not a number, negative, or over 1 (8 is taken for a forgotten "/255").
     """
-    try:
-        value = Fraction(text.strip())
-    except (ValueError, ZeroDivisionError) as error:
+    written = text.strip()
+    value = _number(written)
+    if value is None:
         raise UsageError(
             f"epsilon {text!r} is not a number; write a fraction or a decimal, like 8/255 or 0.031"
-        ) from error
+        )
     if value < 0:
         raise UsageError(f"epsilon {text!r} is negative; it must be in 0..1, like 8/255")
-    if value > 1 and not (norm == "l2" and ("/" in text or "." in text)):
-        hint = f"did you mean {text.strip()}/255?" if value <= 255 else "like 8/255"
-        raise UsageError(f"epsilon {text!r} is over 1, the whole pixel range [0, 1]; {hint}")
-    return float(value)
+    if value <= 1 or (norm == "l2" and ("/" in written or "." in written)):
+        return float(value)
+    hint = f"did you mean {written}/255?" if value <= 255 and "/" not in written else "like 8/255"
+    if norm == "l2":
+        taken = f"n l2, write {float(value)} if that is meant"
+        hint = f"{hint} I{taken}" if hint.endswith("?") else f"i{taken}"
+    raise UsageError(f"epsilon {text!r} is over 1, the whole pixel range [0, 1]; {hint}")
+
+
+def _number(text: str) -> Fraction | None:
+    """A decimal or the fraction of two, exactly; None where it is none."""
+    parts = text.split("/")
+    if len(text) > LONGEST or len(parts) > 2:
+        return None
+    try:
+        for part in parts:
+            if abs(Decimal(part.strip()).adjusted()) > LARGEST:
+                return None
+        numbers = [Fraction(part.strip()) for part in parts]
+        return numbers[0] / numbers[1] if len(numbers) == 2 else numbers[0]
+    except (ValueError, ArithmeticError):
+        return None
 
 
 @dataclass(frozen=True)

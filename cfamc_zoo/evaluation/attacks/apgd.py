@@ -8,7 +8,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from cfamc_zoo.errors import UnknownNameError, UsageError
+from cfamc_zoo.errors import UnknownNameError
+from cfamc_zoo.evaluation.arguments import whole
 from cfamc_zoo.evaluation.attacks.batch import Batch
 from cfamc_zoo.evaluation.attacks.draws import on_surface
 from cfamc_zoo.evaluation.attacks.gradient import gradient_of
@@ -51,7 +52,8 @@ class Apgd:
     def __post_init__(self) -> None:
         if self.loss not in LOSSES:
             raise UnknownNameError("loss", self.loss, LOSSES)
-        _at_least_one(self, "steps", "restarts")
+        whole(self.steps, "steps", least=1)
+        whole(self.restarts, "restarts", least=1)
 
     @property
     def name(self) -> str:
@@ -82,7 +84,8 @@ class ApgdTargeted:
     targets: int = 9
 
     def __post_init__(self) -> None:
-        _at_least_one(self, "steps", "targets")
+        whole(self.steps, "steps", least=1)
+        whole(self.targets, "targets", least=1)
 
     @property
     def name(self) -> str:
@@ -214,9 +217,3 @@ def _check(climb: _Climb, period: int) -> None:
     climb.gradient = torch.where(pixels, climb.best_gradient, climb.gradient)
     climb.halved, climb.checked_loss = halve, climb.best_loss
     climb.rises = torch.zeros_like(climb.rises)
-
-
-def _at_least_one(settings: Apgd | ApgdTargeted, *names: str) -> None:
-    for name in names:
-        if getattr(settings, name) < 1:
-            raise UsageError(f"{name} is {getattr(settings, name)}; it must be at least 1")

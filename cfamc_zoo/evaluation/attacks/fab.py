@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from cfamc_zoo.errors import UsageError
+from cfamc_zoo.evaluation.arguments import whole
 from cfamc_zoo.evaluation.attacks.batch import Batch
 from cfamc_zoo.evaluation.attacks.gradient import gradient_of
 from cfamc_zoo.evaluation.attacks.hyperplane import step_onto
@@ -40,9 +40,8 @@ class FabTargeted:
     targets: int = 9
 
     def __post_init__(self) -> None:
-        for name in ("steps", "targets"):
-            if getattr(self, name) < 1:
-                raise UsageError(f"{name} is {getattr(self, name)}; it must be at least 1")
+        whole(self.steps, "steps", least=1)
+        whole(self.targets, "targets", least=1)
 
     @property
     def name(self) -> str:

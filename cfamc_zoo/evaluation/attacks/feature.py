@@ -10,7 +10,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from cfamc_zoo.errors import UnknownNameError, UsageError
+from cfamc_zoo.errors import UnknownNameError
+from cfamc_zoo.evaluation.arguments import check_step, whole
 from cfamc_zoo.evaluation.attacks.draws import in_ball
 from cfamc_zoo.evaluation.attacks.gradient import gradient_of
 from cfamc_zoo.evaluation.target import Target
@@ -55,8 +56,9 @@ class FeatureAttack:
     def __post_init__(self) -> None:
         if self.distance not in DISTANCES:
             raise UnknownNameError("distance", self.distance, DISTANCES)
-        if self.steps < 1:
-            raise UsageError(f"steps is {self.steps}; it must be at least 1")
+        whole(self.steps, "steps", least=1)
+        if self.step_size is not None:
+            check_step(self.step_size)
 
     def push(
         self, target: Target, images: Tensor, vectors: Tensor, threat: Threat, seeds: Sequence[int]

@@ -8,7 +8,8 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from cfamc_zoo.errors import UnknownNameError, UsageError
+from cfamc_zoo.errors import UnknownNameError
+from cfamc_zoo.evaluation.arguments import check_step, whole
 from cfamc_zoo.evaluation.attacks.batch import Batch
 from cfamc_zoo.evaluation.attacks.draws import in_ball
 from cfamc_zoo.evaluation.attacks.gradient import gradient_of
@@ -16,6 +17,8 @@ from cfamc_zoo.evaluation.attacks.losses import LOSSES, LossName
 from cfamc_zoo.evaluation.attacks.standing import Standing
 from cfamc_zoo.evaluation.target import Target
 from cfamc_zoo.zoo.threat import Threat
+
+STARTS = ("random", "zero")
 
 
 @dataclass(frozen=True)
@@ -41,11 +44,12 @@ class Pgd:
     loss: LossName = "ce"
 
     def __post_init__(self) -> None:
-        for name in ("steps", "restarts"):
-            if getattr(self, name) < 1:
-                raise UsageError(f"{name} is {getattr(self, name)}; it must be at least 1")
-        if self.step_size is not None and not 0 < self.step_size <= 1:
-            raise UsageError(f"step size is {self.step_size:g}; it must be in 0..1, like 1/255")
+        whole(self.steps, "steps", least=1)
+        whole(self.restarts, "restarts", least=1)
+        if self.step_size is not None:
+            check_step(self.step_size)
+        if self.start not in STARTS:
+            raise UnknownNameError("start", self.start, STARTS)
         if self.loss not in LOSSES:
             raise UnknownNameError("loss", self.loss, LOSSES)
 

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from cfamc_zoo.errors import UsageError
+from cfamc_zoo.evaluation.arguments import whole
 from cfamc_zoo.evaluation.attacks.batch import Batch
 from cfamc_zoo.evaluation.attacks.draws import Key, draw
 from cfamc_zoo.evaluation.attacks.losses import margin
@@ -40,8 +40,7 @@ class Square:
     queries: int = 5000
 
     def __post_init__(self) -> None:
-        if self.queries < 1:
-            raise UsageError(f"queries is {self.queries}; it must be at least 1")
+        whole(self.queries, "queries", least=1)
 
     @property
     def name(self) -> str:
