@@ -9,9 +9,10 @@ Nothing heavy is imported until it is used: torch comes with `load`, not with th
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from cfamc_zoo.errors import ZooError
+from cfamc_zoo.version import __version__
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -25,13 +26,15 @@ if TYPE_CHECKING:
     from cfamc_zoo.evaluation.attacks.ensemble import Ensemble
     from cfamc_zoo.evaluation.attacks.protocol import Attack
     from cfamc_zoo.export.hub import Visibility
+    from cfamc_zoo.pretrained import Encoder
+    from cfamc_zoo.zoo import encoder as network
     from cfamc_zoo.zoo.classifier import Classifier
-    from cfamc_zoo.zoo.encoder import Encoder
     from cfamc_zoo.zoo.registry import ModelSpec
 
-__version__ = "0.1.0"
 __all__ = [
+    "Encoder",
     "ZooError",
+    "__version__",
     "attack",
     "embed",
     "find_model",
@@ -41,6 +44,15 @@ __all__ = [
     "push",
     "save",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    """`cfamc_zoo.Encoder` brings torch, so it is imported when it is asked for."""
+    if name != "Encoder":
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from cfamc_zoo.pretrained import Encoder
+
+    return Encoder
 
 
 def list_models() -> list[ModelSpec]:
@@ -72,10 +84,9 @@ def load(model: str) -> Encoder:
         HubError: the Hub cannot be reached or refuses.
         ReleaseError: its files are not what its config pins.
     """
-    from cfamc_zoo.zoo.registry import resolve
-    from cfamc_zoo.zoo.weights import load_encoder
+    from cfamc_zoo.pretrained import Encoder
 
-    return load_encoder(resolve(model))
+    return Encoder.from_pretrained(model)
 
 
 def load_classifier(model: str) -> Classifier:
@@ -178,7 +189,7 @@ def attack(
     return assess(classifier, images, labels, terms, progress=progress)
 
 
-def save(encoder: Encoder, folder: str | Path) -> None:
+def save(encoder: network.Encoder, folder: str | Path) -> None:
     """Writes a release folder: weights, ONNX graph and card, checked before it appears.
 
     Args:
@@ -189,15 +200,13 @@ def save(encoder: Encoder, folder: str | Path) -> None:
         ReleaseError: a check failed; nothing is left behind.
         StorageError: it cannot be written; nothing is left behind.
     """
-    from cfamc_zoo.datasets import load_dataset
-    from cfamc_zoo.export.release import save_encoder
+    from cfamc_zoo.export import publish
 
-    sample = load_dataset("cifar10-sample").first(256)
-    save_encoder(encoder, folder, images=sample.images, data=sample.name)
+    publish.save(encoder, folder)
 
 
 def push(
-    model: Encoder | str | Path,
+    model: network.Encoder | str | Path,
     repo: str,
     *,
     visibility: Visibility = "public",
@@ -214,21 +223,6 @@ def push(
         ReleaseError: a check failed; nothing is published.
         HubError: no token, no access, or the Hub cannot be reached.
     """
-    from pathlib import Path
-    from tempfile import TemporaryDirectory
+    from cfamc_zoo.export import publish
 
-    from cfamc_zoo.datasets import load_dataset
-    from cfamc_zoo.export import hub
-    from cfamc_zoo.export.release import check_release
-    from cfamc_zoo.zoo.weights import open_release
-
-    with TemporaryDirectory(prefix="cfamc-zoo-") as temporary:
-        if isinstance(model, str | Path):
-            folder = Path(model)
-        else:
-            folder = Path(temporary) / repo.split("/")[-1]
-            save(model, folder)
-        release = open_release(folder)
-        check_release(release, load_dataset("cifar10-sample").images[:64])
-        plan = hub.plan_push(release, repo, visibility=visibility, branch=revision)
-        return hub.push(plan).url
+    return publish.push(model, repo, visibility=visibility, revision=revision)

@@ -9,7 +9,7 @@ from huggingface_hub import constants
 from PIL import Image
 
 import cfamc_zoo
-from cfamc_zoo.zoo.encoder import Encoder
+from cfamc_zoo import Encoder
 from cfamc_zoo.zoo.results import accuracies, differences
 from tests.cli.test_train import TINY
 from tests.hub import TOKEN, Hub, serve

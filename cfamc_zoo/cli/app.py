@@ -7,11 +7,11 @@ from typing import Annotated
 
 import typer
 
-from cfamc_zoo import __version__
 from cfamc_zoo.cli import output
 from cfamc_zoo.cli.group import Entry, Group
 from cfamc_zoo.errors import UnknownNameError, ZooError
 from cfamc_zoo.threads import sleep_when_idle
+from cfamc_zoo.version import __version__
 
 COMMANDS = {
     "list": Entry("Find", "List the models and what was measured of them."),

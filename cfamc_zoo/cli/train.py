@@ -196,7 +196,7 @@ def _save(recipe: Recipe, result: Result, run: Path, device: str) -> Path:
     """The trained encoder as a release folder inside the run."""
     import torch
 
-    from cfamc_zoo import __version__
+    from cfamc_zoo.version import __version__
     from cfamc_zoo.zoo.spec import FORMAT_VERSION, ReleaseConfig
     from cfamc_zoo.zoo.weights import save_release
 

@@ -14,6 +14,7 @@ from cfamc_zoo.embedding.partial import PART, Partial
 from cfamc_zoo.embedding.pipeline import Unreadable, embed_files, normalize
 from cfamc_zoo.embedding.writers import check_suffix, write
 from cfamc_zoo.errors import OutputExistsError, UsageError
+from cfamc_zoo.version import __version__
 from cfamc_zoo.zoo.preprocess import PREPROCESSING
 from cfamc_zoo.zoo.weights import Release
 
@@ -122,8 +123,6 @@ def embed_to_file(
 
 def describe(release: Release, settings: Settings) -> dict[str, str]:
     """What made the vectors, for the file's metadata; every value is text."""
-    from cfamc_zoo import __version__
-
     return {
         "model": release.config.name,
         "sha256": release.digest,

@@ -8,6 +8,7 @@ from typing import Any
 import torch
 
 from cfamc_zoo.errors import UsageError
+from cfamc_zoo.version import __version__
 
 
 def fast_dtype(device: torch.device) -> torch.dtype:
@@ -46,8 +47,6 @@ def find_device(name: str | None) -> torch.device:
 def environment(device: torch.device) -> dict[str, Any]:
     """Versions and device, as results record them."""
     import onnxruntime
-
-    from cfamc_zoo import __version__
 
     name = platform.processor() or platform.machine()
     if device.type == "cuda":

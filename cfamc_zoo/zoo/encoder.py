@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -123,32 +121,6 @@ class Encoder(nn.Module):
         self.representation = projector_block(architecture.features, architecture.representation)
         self.projector = projector
         self.config: ReleaseConfig | None = None  # of the release that it was loaded from
-
-    @classmethod
-    def from_pretrained(cls, name: str | Path, *, revision: str | None = None) -> Encoder:
-        """An encoder by model name, release folder or Hub repository, as `cfamc_zoo.load`.
-
-        Raises:
-            ZooError: as `zoo.registry.resolve` and `zoo.weights.load_encoder`.
-        """
-        from cfamc_zoo.zoo.registry import resolve
-        from cfamc_zoo.zoo.weights import load_encoder
-
-        return load_encoder(resolve(str(name), revision=revision))
-
-    def save_pretrained(self, folder: str | Path) -> None:
-        """Writes and checks a whole release, as `cfamc_zoo.save`."""
-        import cfamc_zoo  # the package's front door, which may reach export; this room may not
-
-        cfamc_zoo.save(self, folder)
-
-    def push_to_hub(self, repo: str, *, private: bool = False, revision: str = "main") -> str:
-        """Publishes a whole release, as `cfamc_zoo.push`; returns its address."""
-        import cfamc_zoo
-
-        return cfamc_zoo.push(
-            self, repo, visibility="private" if private else "public", revision=revision
-        )
 
     def forward(self, images: Tensor, feature: str = "backbone") -> Tensor:
         """Features of a batch.

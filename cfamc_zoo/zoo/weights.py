@@ -9,7 +9,7 @@ import stat
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar, overload
 
 from cfamc_zoo.atomic import atomic_file, storage_errors
 from cfamc_zoo.errors import ReleaseError, UsageError, first_line
@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
     from cfamc_zoo.zoo.classifier import Classifier
     from cfamc_zoo.zoo.encoder import Encoder
+
+    E = TypeVar("E", bound=Encoder)
 
 CONFIG = "config.json"
 MODEL = "model.safetensors"
@@ -147,8 +149,15 @@ def open_release(folder: Path, *, config_sha256: str | None = None, remedy: str 
     return Release(folder, config, digest, remedy=remedy)
 
 
-def load_encoder(release: Release) -> Encoder:
+@overload
+def load_encoder(release: Release) -> Encoder: ...
+@overload
+def load_encoder(release: Release, kind: type[E]) -> E: ...
+def load_encoder(release: Release, kind: type[Encoder] | None = None) -> Encoder:
     """The encoder in evaluation mode, float32, weights loaded strictly.
+
+    Args:
+        kind: the class to build; None is the network alone.
 
     Raises:
         ReleaseError: a file's digest, or a tensor's name or shape, is not as recorded.
@@ -159,7 +168,7 @@ def load_encoder(release: Release) -> Encoder:
     architecture = release.config.architecture
     with skeleton():
         projector = build_projector(architecture) if release.has(PROJECTOR) else None
-        encoder = Encoder(architecture, projector=projector)
+        encoder = (kind or Encoder)(architecture, projector=projector)
     tensors = _tensors(release, MODEL)
     if projector is not None:
         tensors |= _tensors(release, PROJECTOR)

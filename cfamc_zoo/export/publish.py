@@ -1,0 +1,41 @@
+"""An encoder out of a program: to a folder, or to the Hub."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from cfamc_zoo.datasets import load_dataset
+from cfamc_zoo.export import hub
+from cfamc_zoo.export.release import check_release, save_encoder
+from cfamc_zoo.zoo.encoder import Encoder
+from cfamc_zoo.zoo.weights import open_release
+
+COMPARED = 256  # images of the sample on which the back ends are compared
+CHECKED = 64  # the same before a push, of a folder that was compared when it was made
+
+
+def save(encoder: Encoder, folder: str | Path) -> None:
+    """As `cfamc_zoo.save`."""
+    sample = load_dataset("cifar10-sample").first(COMPARED)
+    save_encoder(encoder, folder, images=sample.images, data=sample.name)
+
+
+def push(
+    model: Encoder | str | Path,
+    repo: str,
+    *,
+    visibility: hub.Visibility = "public",
+    revision: str = "main",
+) -> str:
+    """As `cfamc_zoo.push`."""
+    with TemporaryDirectory(prefix="cfamc-zoo-") as temporary:
+        if isinstance(model, str | Path):
+            folder = Path(model)
+        else:
+            folder = Path(temporary) / repo.split("/")[-1]
+            save(model, folder)
+        release = open_release(folder)
+        check_release(release, load_dataset("cifar10-sample").images[:CHECKED])
+        plan = hub.plan_push(release, repo, visibility=visibility, branch=revision)
+        return hub.push(plan).url
