@@ -1,10 +1,10 @@
 """From a measured run to a release: head, export, results, card.
 
     python tools/measure.py runs/thin --name resnet18-thin-cifar10-free
-    python tools/release.py runs/thin --name resnet18-thin-cifar10-free --bundle --title ...
+    python tools/release.py runs/thin --name resnet18-thin-cifar10-free --bundle
 
 With --bundle the release becomes part of the package and its registry entry is written; without,
-only docs/runs/NAME is.
+only docs/runs/NAME is: push it, and tools/register.py makes it known.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from __future__ import annotations
 import argparse
 import json
 import shutil
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -22,10 +22,11 @@ from measure import zoo
 
 import cfamc_zoo
 from cfamc_zoo.datasets import load_dataset
-from cfamc_zoo.export.card import render
+from cfamc_zoo.export.card import render_release
 from cfamc_zoo.training.curves import plot_curves
+from cfamc_zoo.zoo.entry import entry_of, write_entry
 from cfamc_zoo.zoo.preprocess import to_input
-from cfamc_zoo.zoo.results import read_results, summarize
+from cfamc_zoo.zoo.results import read_results
 from cfamc_zoo.zoo.weights import CARD, PROJECTOR, RESULTS, open_release, write_files
 
 ROOT = Path(__file__).parent.parent
@@ -43,7 +44,6 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("run", type=Path)
     parser.add_argument("--name", required=True)
-    parser.add_argument("--title", default="")
     parser.add_argument("--bundle", action="store_true")
     arguments = parser.parse_args()
     run, name = arguments.run, arguments.name
@@ -65,7 +65,6 @@ def main() -> None:
         release = write_files(folder, replace(release.config, files=files), {})
     rows = [row for result in results for row in result["rows"]] + read_results(release)
     release = write_files(folder, release.config, {RESULTS: _json(rows).encode()})
-    (folder / CARD).write_text(render(release.config, rows))
 
     log = ROOT / "docs/runs" / name
     log.mkdir(parents=True, exist_ok=True)
@@ -76,22 +75,10 @@ def main() -> None:
     (log / "heads.json").write_text(_json([result["head"] for result in results]))
     (log / "results.json").write_text(_json(rows))
     if arguments.bundle:
-        entry = {
-            "name": name,
-            "title": arguments.title,
-            "architecture": asdict(release.config.architecture),
-            "preprocess": asdict(release.config.preprocess),
-            "recipe": release.config.recipe["name"],
-            "licence": release.config.licence,
-            "repo": f"cfamc-zoo/{name}",
-            "revision": "main",
-            "config_sha256": release.config_sha256,
-            "bundled": True,
-            "threat_model": release.config.threat_model,
-            "results": summarize(rows),
-        }
-        (ROOT / "cfamc_zoo/zoo/models" / f"{name}.json").write_text(_json(entry))
+        spec = entry_of(release, repo=f"cfamc-zoo/{name}", revision="main")
+        write_entry(replace(spec, bundled=True))
         keep_golden(name)
+    (folder / CARD).write_text(render_release(release))  # which says whether its name is known
 
 
 def keep_golden(name: str) -> None:

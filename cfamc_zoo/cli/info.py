@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from cfamc_zoo.cli import output
 from cfamc_zoo.cli.opening import open_model
 from cfamc_zoo.cli.options import Json
+from cfamc_zoo.errors import HubError
+from cfamc_zoo.zoo import registry, wording
+
+if TYPE_CHECKING:
+    from cfamc_zoo.zoo.results import Rows
+    from cfamc_zoo.zoo.weights import Release
 
 
 def info(
@@ -16,49 +23,84 @@ def info(
     json: Json = False,
 ) -> None:
     """Show one model's card: what it is, how it was made, what was measured."""
-    from cfamc_zoo.zoo.results import accuracies, differences, read_results
+    from cfamc_zoo.zoo.results import read_results
 
-    release = open_model(name)
+    try:
+        release = open_model(name)
+    except HubError as error:
+        spec = next((s for s in registry.list_models() if name in (s.name, s.repo)), None)
+        if spec is None:
+            raise
+        output.note(f"{error}; what follows is what the package knows of {spec.name}")
+        _entry(spec, json)
+        return
     config = release.config
     rows = read_results(release)
     if json:
         output.json_result({**config.to_json(), "results": rows})
         return
-    a = config.architecture
-    threat = config.threat_model
+    output.table(("", ""), _facts(release))
+    _accuracies(rows)
+    _differences(rows)
+
+
+def _facts(release: Release) -> list[tuple[str, str]]:
+    from cfamc_zoo.zoo.probe_file import read_head
+    from cfamc_zoo.zoo.weights import PROBE
+
+    config = release.config
+    a, preprocess = config.architecture, config.preprocess
     facts = [
         ("name", config.name),
         ("backbone", f"{a.backbone}, {a.stem} stem, width {a.width}"),
         ("features", f"backbone {a.features}, representation {a.representation}"),
-        ("input", f"RGB in [0, 1], {config.preprocess.size} x {config.preprocess.size}"),
-        ("trained against", f"{threat['norm']} {threat['eps']}" if threat else "nothing"),
-        ("recipe", f"{config.recipe.get('name')} on {config.recipe.get('data')}"),
+        ("input", f"RGB in [0, 1], {preprocess.size} x {preprocess.size}"),
+    ]
+    with wording.readable(config.name):
+        how = wording.origin(config.recipe, config.provenance, config.threat_model)
+        training = wording.training(config.recipe, config.provenance)
+    facts += [
+        ("trained against", wording.threat(config.threat_model, config.recipe)),
+        ("made", how),
+        *(("training", sentence) for sentence in training),
+    ]
+    if release.has(PROBE):
+        head = read_head(release.read(PROBE), PROBE)
+        facts.append(("head", f"reads {head.feature}, {len(head.classes)} classes of {head.data}"))
+    facts += [
         ("licence", config.licence),
         ("folder", str(release.folder)),
         *((file, f"{record.size:,} bytes") for file, record in config.files.items()),
     ]
-    output.table(("", ""), facts)
+    return facts
+
+
+def _accuracies(rows: Rows) -> None:
+    from cfamc_zoo.zoo.results import accuracies
+
     measured = accuracies(rows)
     for protocol in dict.fromkeys(row["protocol"] for row in measured):
         output.result(f"\n{protocol}")
-        output.table(
-            ("data", "metric", "attack", "eps", "%", "95% interval", "images"),
-            [
-                (
-                    row["data"],
-                    row["metric"],
-                    row["attack"] or "-",
-                    row["eps"] or "-",
-                    f"{row['value']:.2f}",
-                    f"{row['low']:.2f}..{row['high']:.2f}",
-                    str(row["n"]),
-                )
-                for row in measured
-                if row["protocol"] == protocol
-            ],
-            right=(4, 6),
-        )
+        table = [
+            (*_measured(row), f"{row['low']:.2f}..{row['high']:.2f}", str(row["n"]))
+            for row in measured
+            if row["protocol"] == protocol
+        ]
+        headers = ("data", "metric", "attack", "eps", "%", "95% interval", "images")
+        output.table(headers, table, right=(4, 6))
+
+
+def _measured(row: dict[str, Any]) -> tuple[str, ...]:
+    """What was measured, and the value."""
+    attack = f"{row['attack']}, {row['norm']}" if row["attack"] else "-"
+    return row["data"], row["metric"], attack, row["eps"] or "-", f"{row['value']:.2f}"
+
+
+def _differences(rows: Rows) -> None:
+    from cfamc_zoo.zoo.results import differences
+
     if apart := differences(rows):
+        output.result("")
         output.table(
             ("data", "feature", "torch and ONNX Runtime", "value", "limit", "images"),
             [
@@ -74,3 +116,22 @@ def info(
             ],
             right=(3, 4, 5),
         )
+
+
+def _entry(spec: registry.ModelSpec, json: bool) -> None:
+    """What the registry knows of a model whose release cannot be had."""
+    if json:
+        output.json_result(asdict(spec))
+        return
+    facts = [
+        ("name", spec.name),
+        ("model", spec.title),
+        ("trained against", spec.threat()),
+        ("licence", spec.licence),
+        ("on the Hub", f"{spec.repo} at {spec.revision}"),
+    ]
+    output.table(("", ""), facts)
+    if spec.results:
+        output.result("")
+        table = [(*_measured(row), str(row["n"])) for row in spec.results]
+        output.table(("data", "metric", "attack", "eps", "%", "images"), table, right=(4, 5))

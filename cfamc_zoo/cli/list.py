@@ -11,6 +11,10 @@ import typer
 from cfamc_zoo.cli import output
 from cfamc_zoo.cli.options import Json
 from cfamc_zoo.zoo import registry
+from cfamc_zoo.zoo.results import is_partial
+
+MEASURES = {"clean": registry.CLEAN, "4/255": registry.AT_4, "8/255": registry.AT_8}
+MARK = "*"  # beside what was measured on few images
 
 
 def list(
@@ -30,17 +34,31 @@ def list(
             spec.name,
             f"{spec.architecture['backbone']}, width {spec.architecture['width']}",
             spec.threat(),
-            spec.accuracy("clean accuracy", ""),
-            spec.accuracy("robust accuracy", "4/255"),
-            spec.accuracy("robust accuracy", "8/255"),
+            *(_accuracy(spec, measure) for measure in MEASURES.values()),
             "in the package" if spec.bundled else "on the Hub",
         )
         for spec in specs
     ]
-    headers = ("name", "backbone", "trained against", "clean", "4/255", "8/255", "weights")
+    headers = ("name", "backbone", "trained against", *MEASURES, "weights")
     output.table(headers, rows, right=(3, 4, 5))
     if specs:
         output.note("accuracies in percent, with the released head: `cfamc-zoo info NAME`")
+    for spec in specs:
+        if few := _few(spec):
+            output.note(f"{MARK} {spec.name}: on {few}")
+
+
+def _accuracy(spec: registry.ModelSpec, measure: registry.Measure) -> str:
+    row = spec.find(measure)
+    if row is None:
+        return "-"
+    return f"{row['value']:.2f}{MARK if is_partial(row) else ''}"
+
+
+def _few(spec: registry.ModelSpec) -> str:
+    """The images behind a model's marked accuracies; "" where none is marked."""
+    rows = [row for row in map(spec.find, MEASURES.values()) if row and is_partial(row)]
+    return ", ".join(sorted({f"{row['n']:,} images of {row['data']}" for row in rows}))
 
 
 def _on_the_hub(owner: str) -> tuple[Sequence[registry.ModelSpec], Mapping[str, str]]:

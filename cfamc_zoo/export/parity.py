@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from shlex import quote
 
 import numpy as np
 import torch
@@ -13,7 +13,7 @@ from cfamc_zoo.export.onnx_graph import OUTPUTS, Parity, compare
 from cfamc_zoo.zoo.device import environment
 from cfamc_zoo.zoo.onnx_session import open_session
 from cfamc_zoo.zoo.preprocess import fit, to_input
-from cfamc_zoo.zoo.results import Rows
+from cfamc_zoo.zoo.results import Rows, row_of
 from cfamc_zoo.zoo.spec import Preprocess
 from cfamc_zoo.zoo.weights import Release, load_encoder
 
@@ -61,37 +61,23 @@ def parity_rows(release: Release, images: np.ndarray, *, data: str) -> Rows:
     Raises:
         ReleaseError: as `measure_parity`.
     """
-
     here = environment(torch.device("cpu"))
-    name = release.config.name
+    command = f"cfamc-zoo export {quote(release.config.name)} -o again --json"
     rows = []
     for feature, parity in measure_parity(release, images).items():
         for kind, value, limit in (
             ("absolute", parity.absolute, RELATIVE_LIMIT * parity.largest),
             ("relative", parity.relative, RELATIVE_LIMIT),
         ):
-            rows.append(
-                {
-                    "protocol": PROTOCOL,
-                    "metric": f"largest {kind} difference",
-                    "feature": feature,
-                    "attack": "",
-                    "norm": "",
-                    "eps": "",
-                    "steps": 0,
-                    "restarts": 0,
-                    "data": data,
-                    "n": len(images),
-                    "value": value,
-                    "limit": limit,
-                    "command": f"cfamc-zoo pull {name} --dest {name} && "
-                    f"cfamc-zoo export {name} -o again --json",
-                    "seed": 0,
-                    "versions": here["versions"],
-                    "device": here["device"],
-                    "date": datetime.now(UTC).strftime("%Y-%m-%d"),
-                }
-            )
+            measured = {
+                "metric": f"largest {kind} difference",
+                "feature": feature,
+                "data": data,
+                "n": len(images),
+                "value": value,
+                "limit": limit,
+            }
+            rows.append(row_of(measured, protocol=PROTOCOL, command=command, here=here))
     return rows
 
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import shutil
 import tempfile
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -28,6 +30,7 @@ from cfamc_zoo.zoo.weights import (
     load_probe,
     open_release,
     save_release,
+    weights_of,
     write_files,
 )
 
@@ -114,12 +117,23 @@ def save_encoder(encoder: Encoder, folder: str | Path, *, images: np.ndarray, da
         provenance={},
         licence="unknown",
     )
-    config = replace(known, name=folder.name, files={})
+    provenance = known.provenance | changes_since(encoder)
+    config = replace(known, name=folder.name, provenance=provenance, files={})
     training = encoder.training
     try:
         return export_release(encoder.eval(), config, folder, images=images, data=data)
     finally:
         encoder.train(training)
+
+
+def changes_since(encoder: Encoder) -> dict[str, Any]:
+    """Which release an encoder was loaded from, where its weights are no longer that one's."""
+    if encoder.config is None:
+        return {}
+    before = encoder.config.files[MODEL].sha256
+    if hashlib.sha256(weights_of(encoder)[MODEL]).hexdigest() == before:
+        return {}
+    return {"changed_since": {"name": encoder.config.name, "sha256": before}}
 
 
 def check_release(release: Release, images: np.ndarray) -> None:

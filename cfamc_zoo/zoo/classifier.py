@@ -11,8 +11,7 @@ from torch import Tensor, nn
 from cfamc_zoo.errors import ReleaseError, ZooError, first_line
 from cfamc_zoo.zoo.encoder import Encoder
 from cfamc_zoo.zoo.multicrop import CropPlan, MultiCrop
-from cfamc_zoo.zoo.plain_json import parse_json
-from cfamc_zoo.zoo.spec import FEATURES
+from cfamc_zoo.zoo.probe_file import read_head
 
 
 class Classifier(nn.Module):
@@ -65,18 +64,16 @@ def attach_probe(encoder: Encoder, content: bytes, where: str) -> Classifier:
     """
     try:
         tensors = load(content)
-        length = int.from_bytes(content[:8], "little")
-        metadata = parse_json(content[8 : 8 + length], where)["__metadata__"]
-        feature, data = metadata["feature"], metadata["data"]
-        classes = tuple(parse_json(metadata["classes"], "classes"))
-        if not all(isinstance(name, str) for name in classes):
-            raise ValueError("classes are not names")
-        plan = CropPlan(**parse_json(metadata["crops"], "crops")) if "crops" in metadata else None
+        found = read_head(content, where)
+        plan = CropPlan(**found.crops) if found.crops is not None else None
+    except ReleaseError:
+        raise
     except (SafetensorError, ValueError, KeyError, TypeError, RuntimeError, ZooError) as error:
         raise ReleaseError(
             f"{where} is not a probe: {first_line(error)}; train one with `cfamc-zoo probe`"
         ) from error
-    if feature not in FEATURES or set(tensors) != {"weight", "bias"}:
+    feature, classes = found.feature, found.classes
+    if set(tensors) != {"weight", "bias"}:
         raise ReleaseError(f"{where} reads {feature!r} with {sorted(tensors)}; it is not a probe")
     expected = (len(classes), encoder.architecture.dimension(feature))
     if tuple(tensors["weight"].shape) != expected or tensors["bias"].shape != expected[:1]:
@@ -88,7 +85,7 @@ def attach_probe(encoder: Encoder, content: bytes, where: str) -> Classifier:
     head.load_state_dict({k: v.float() for k, v in tensors.items()})
     head.eval().requires_grad_(False)
     reader = MultiCrop(encoder, plan) if plan else encoder
-    classifier = Classifier(reader, head, feature=feature, classes=classes, data=data)
+    classifier = Classifier(reader, head, feature=feature, classes=classes, data=found.data)
     # The whole module: packages that attack a model look at its own flag, and put every layer
     # back into the mode that it says.
     return classifier.eval()

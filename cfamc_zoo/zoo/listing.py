@@ -6,14 +6,14 @@ import re
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from cfamc_zoo.errors import HubError, ReleaseError, UsageError
 from cfamc_zoo.zoo.download import fetch_summary
+from cfamc_zoo.zoo.entry import entry_of
 from cfamc_zoo.zoo.hub import hub_errors
 from cfamc_zoo.zoo.registry import REPOSITORY, ModelSpec
-from cfamc_zoo.zoo.results import read_results, summarize
 from cfamc_zoo.zoo.weights import CONFIG, MODEL
 
 if TYPE_CHECKING:
@@ -92,28 +92,14 @@ def _describe(info: ModelInfo) -> ModelSpec | str:
     """A repository as the registry would have it, or why it is not a release."""
     try:
         release = fetch_summary(info.id, revision=info.sha)
-        rows = read_results(release)
+        spec = entry_of(release, repo=info.id, revision=release.folder.name)
     except ReleaseError as error:
         return str(error)
     except HubError as error:
         if info.gated:  # it is listed to everybody and open to some
             return str(error)
         raise
-    config = release.config
-    return ModelSpec(
-        name=info.id,
-        title=config.name,
-        architecture=asdict(config.architecture),
-        preprocess=asdict(config.preprocess),
-        recipe=str(config.recipe.get("name", "")),
-        licence=config.licence,
-        repo=info.id,
-        revision=release.folder.name,
-        config_sha256=release.config_sha256,
-        bundled=False,
-        threat_model=config.threat_model,
-        results=summarize(rows),
-    )
+    return replace(spec, name=info.id)  # what a pull takes
 
 
 @contextmanager

@@ -5,12 +5,13 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from cfamc_zoo.errors import UnknownNameError, UsageError
+from cfamc_zoo.zoo import wording
 from cfamc_zoo.zoo.spec import from_mapping
 
 if TYPE_CHECKING:
@@ -19,8 +20,29 @@ if TYPE_CHECKING:
 FOLDER = Path(__file__).parent
 REINSTALL = "pip install --force-reinstall cfamc-zoo"
 
+NAME = re.compile(r"[A-Za-z0-9][\w.-]*")  # of a model
 REPOSITORY = re.compile(
     r"(?P<repo>[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*)(@(?P<revision>[\w./-]+))?"
+)
+
+
+@dataclass(frozen=True)
+class Measure:
+    """How an accuracy was measured: metric, and what the attack was."""
+
+    metric: str
+    attack: str = ""
+    norm: str = ""
+    eps: str = ""
+    steps: int = 0
+    restarts: int = 0
+
+
+# What models are compared by: the columns of `list`.
+CLEAN = Measure("clean accuracy")
+AT_4, AT_8 = (
+    Measure("robust accuracy", "PGD-20", "linf", eps, steps=20, restarts=1)
+    for eps in ("4/255", "8/255")
 )
 
 
@@ -29,7 +51,7 @@ class ModelSpec:
     """One file of models/: what a model is, where it comes from and how good it is.
 
     `config_sha256` pins the release's config.json, which pins its other files. `results` is a
-    summary of its results.json: rows {metric, attack, norm, eps, steps, data, n, value}.
+    summary of its results.json: rows of `zoo.results.SUMMARY_KEYS`.
     """
 
     name: str
@@ -47,16 +69,18 @@ class ModelSpec:
 
     def threat(self) -> str:
         """What it was trained to withstand, in a word or two."""
-        if not self.threat_model:
-            return "nothing"
-        return f"{self.threat_model['norm']} {self.threat_model['eps']}"
+        return wording.threat(self.threat_model, self.recipe)
 
-    def accuracy(self, metric: str, eps: str) -> str:
-        """A measured accuracy in percent on the full test split, "-" where there is none."""
-        for row in self.results:
-            if row["metric"] == metric and row["eps"] == eps:
-                return f"{row['value']:.2f}"
-        return "-"
+    def find(self, measure: Measure) -> dict[str, Any] | None:
+        """The row measured in exactly that way, on most images; None where there is none."""
+        wanted = asdict(measure).items()
+        found = [row for row in self.results if wanted <= row.items()]
+        return max(found, key=lambda row: row["n"], default=None)
+
+    def accuracy(self, measure: Measure) -> float | None:
+        """A measured accuracy in percent; None where it was not measured in exactly that way."""
+        row = self.find(measure)
+        return None if row is None else float(row["value"])
 
 
 @cache
@@ -66,6 +90,11 @@ def _specs() -> dict[str, ModelSpec]:
         spec = from_mapping(ModelSpec, json.loads(file.read_text("utf-8")), file.name)
         specs[spec.name] = spec
     return specs
+
+
+def forget() -> None:
+    """Reads models/ anew when it is next asked for."""
+    _specs.cache_clear()
 
 
 def list_models() -> list[ModelSpec]:
@@ -156,5 +185,4 @@ def _open(spec: ModelSpec, revision: str | None, say: Callable[[str], None] | No
 
 
 def _robustness(spec: ModelSpec) -> float:
-    measured = spec.accuracy("robust accuracy", "8/255")
-    return 0.0 if measured == "-" else float(measured)
+    return spec.accuracy(AT_8) or 0.0

@@ -7,6 +7,8 @@ difference between back ends has its `feature` and the `limit` that it had to ke
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
+from datetime import UTC, datetime
 from typing import Any
 
 from cfamc_zoo.errors import ReleaseError
@@ -25,7 +27,12 @@ MOST_ROWS = 1000  # a card of more would take minutes to write; ours have a doze
 # The rows behind the head that is released; others are there to compare with.
 OWN_PROTOCOL = "linear head chosen for robustness; PGD, random start"
 
-SUMMARY_KEYS = ("metric", "attack", "norm", "eps", "steps", "data", "n", "value")
+SUMMARY_KEYS = ("metric", "attack", "norm", "eps", "steps", "restarts", "data", "n", "value")
+SAMPLE = "-sample"  # how the names of the samples in the package end
+SPLIT = 10_000  # images of CIFAR's test splits
+
+# What a clean accuracy, which has no attack, says of one.
+BLANK = {"attack": "", "norm": "", "eps": "", "steps": 0, "restarts": 0, "seed": 0}
 
 
 def read_results(release: Release) -> Rows:
@@ -58,17 +65,49 @@ def differences(rows: Rows) -> Rows:
     return [row for row in rows if set(DIFFERENCE) <= set(row)]
 
 
+def row_of(
+    measured: Mapping[str, Any], *, protocol: str, command: str, here: Mapping[str, Any]
+) -> dict[str, Any]:
+    """One row, of today.
+
+    Args:
+        measured: metric, data, n, value, and the keys of INTERVAL or of DIFFERENCE; of BLANK
+            what is not so.
+        protocol: by which it was measured.
+        command: that measures it again.
+        here: versions and device, as `zoo.device.environment` has them.
+
+    Raises:
+        ValueError: this makes no row.
+    """
+    row = {
+        "protocol": protocol,
+        **BLANK,
+        **measured,
+        "command": command,
+        "versions": here["versions"],
+        "device": here["device"],
+        "date": datetime.now(UTC).strftime("%Y-%m-%d"),
+    }
+    if (wrong := _wrong(row)) is not None:
+        raise ValueError(wrong)
+    return row
+
+
+def is_partial(row: Mapping[str, Any]) -> bool:
+    """Whether a row was measured on fewer images than CIFAR's test splits have."""
+    return row["data"].endswith(SAMPLE) or row["n"] < SPLIT
+
+
 def headline(rows: Rows) -> Rows:
-    """The rows of the released head on full test splits."""
-    return [
-        row
-        for row in rows
-        if row["protocol"] == OWN_PROTOCOL and not row["data"].endswith("-sample")
-    ]
+    """The rows of the released head on whole test splits; where there are none, on what was
+    measured instead."""
+    own = [row for row in rows if row["protocol"] == OWN_PROTOCOL]
+    return [row for row in own if not is_partial(row)] or own
 
 
 def summarize(rows: Rows) -> Rows:
-    """The rows that the registry repeats: those of full test splits under our own protocol."""
+    """What the registry repeats of the `headline`."""
     return [{key: row[key] for key in SUMMARY_KEYS} for row in headline(rows)]
 
 

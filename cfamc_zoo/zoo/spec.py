@@ -126,6 +126,7 @@ class FileRecord:
 
 
 # What the rest of a recipe is, training alone knows.
+PROVENANCE_PARTS = {"seconds": (int, float), "imported": dict, "from": dict, "changed_since": dict}
 RECIPE_PARTS = {"name": str, "data": str, "adversary": dict, "views": dict}
 
 
@@ -164,7 +165,7 @@ class ReleaseConfig:
                 "nothing"
             )
         _check_parts(self.recipe, "recipe", RECIPE_PARTS)
-        _check_parts(self.provenance, "provenance", {"seconds": (int, float), "imported": dict})
+        _check_parts(self.provenance, "provenance", PROVENANCE_PARTS)
 
     def to_json(self) -> dict[str, Any]:
         return asdict(self)

@@ -210,16 +210,21 @@ def save_release(
     Raises:
         StorageError: the folder cannot be written.
     """
-    from safetensors.torch import save
-
     with storage_errors(folder):
         folder.mkdir(parents=True, exist_ok=True)
+    return write_files(folder, config, weights_of(encoder) | dict(others or {}))
+
+
+def weights_of(encoder: Encoder) -> dict[str, bytes]:
+    """The files of weights as a release has them: the projector, if there is one, apart."""
+    from safetensors.torch import save
+
     state = {k: _stored(v) for k, v in encoder.state_dict().items()}
     projector = {k: v for k, v in state.items() if k.startswith("projector.")}
     contents = {MODEL: save({k: v for k, v in state.items() if k not in projector})}
     if projector:
         contents[PROJECTOR] = save(projector)
-    return write_files(folder, config, contents | dict(others or {}))
+    return contents
 
 
 def write_files(folder: Path, config: ReleaseConfig, contents: Mapping[str, bytes]) -> Release:

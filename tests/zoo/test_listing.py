@@ -25,7 +25,7 @@ def measured_files(tiny_release, tiny_files, tmp_path):
     row = json.loads(tiny_files[RESULTS])[0]
     del row["feature"], row["limit"]
     accuracy = {"protocol": OWN_PROTOCOL, "metric": "clean accuracy", "data": "cifar10"}
-    rows = [row | accuracy | {"value": 54.13, "low": 53.2, "high": 55.1}]
+    rows = [row | accuracy | {"n": 10_000, "value": 54.13, "low": 53.2, "high": 55.1}]
     folder = tmp_path / "measured"
     config = open_release(tiny_release).config
     folder.mkdir()
