@@ -11,7 +11,7 @@ import pytest
 
 ROOT = Path(__file__).parent.parent / "cfamc_zoo"
 FILES = sorted(ROOT.rglob("*.py"))
-GROUND = {"errors", "atomic", "version", "datasets"}
+GROUND = {"errors", "atomic", "version", "folders", "datasets"}
 MIDDLE = ("embedding", "evaluation", "training", "export")
 MAY_IMPORT = {
     "errors": set(),
@@ -20,7 +20,8 @@ MAY_IMPORT = {
     "threads": set(),
     "progress": set(),
     "atomic": {"errors"},
-    "datasets": {"errors", "atomic"},
+    "folders": {"errors"},
+    "datasets": {"errors", "atomic", "folders"},
     "doctor": GROUND | {"zoo", "embedding"},
     "zoo": GROUND | {"zoo"},
     **{room: GROUND | {"zoo", room} for room in MIDDLE},

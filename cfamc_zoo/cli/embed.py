@@ -50,11 +50,15 @@ def embed(
     from cfamc_zoo.allocator import return_freed_memory
     from cfamc_zoo.embedding.inputs import find_images
     from cfamc_zoo.embedding.job import Settings, check_output, embed_to_file
+    from cfamc_zoo.folders import describe
 
     return_freed_memory()
     check_output(out, existing="replace" if overwrite else "refuse")
     release = open_model(model)
-    paths = find_images(inputs)
+    found = find_images(inputs)
+    paths = found.paths
+    if found.left_out:
+        output.note(describe(found.left_out))
     settings = Settings(features, backend, "unit" if normalize else "none")
     started = time.perf_counter()
     try:
@@ -91,6 +95,7 @@ def embed(
                 "dimension": dimension,
                 "written": outcome.written,
                 "resumed": outcome.resumed,
+                "left_out": dict(found.left_out),
                 "unreadable": [{"path": p, "reason": r} for p, r in outcome.unreadable],
                 "seconds": round(seconds, 3),
             }
