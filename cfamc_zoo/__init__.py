@@ -15,13 +15,13 @@ from cfamc_zoo.errors import ZooError
 from cfamc_zoo.version import __version__
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterable
     from pathlib import Path
 
     import numpy as np
     from torch import nn
 
-    from cfamc_zoo.embedding.vectors import Source
+    from cfamc_zoo.embedding.sources import Source
     from cfamc_zoo.evaluation.assessment import Assessment
     from cfamc_zoo.evaluation.attacks.ensemble import Ensemble
     from cfamc_zoo.evaluation.attacks.protocol import Attack
@@ -103,32 +103,49 @@ def load_classifier(model: str) -> Classifier:
 
 
 def embed(
-    images: Sequence[Source] | np.ndarray,
+    images: Source | Iterable[Source],
     *,
     model: str | None = None,
-    feature: str = "backbone",
-    scaling: str = "none",
+    features: str = "backbone",
+    normalize: bool = False,
+    backend: str = "onnx",
     device: str | None = None,
+    batch_size: int = 32,
+    threads: int | None = None,
 ) -> np.ndarray:
-    """Vectors of image files or uint8 arrays: (N, D) float32, in their order, without torch.
+    """Vectors of images: (N, D) float32, one row an image, in their order, without torch.
 
     Args:
-        images: paths, or (H, W, 3) or (H, W) uint8 arrays of any size.
+        images: one or many, of any size: paths, Pillow images, the content of files (bytes), open
+            files, the {"bytes": ...} of the datasets library; or arrays and tensors, uint8 or
+            floats in [0, 1]: (H, W, 3), (H, W), (N, H, W, 3) or (N, 3, H, W). Anything that can
+            be gone through: lists, generators.
         model: a name or a release folder; None is the best bundled encoder.
-        feature: "backbone" or "representation".
-        scaling: "none", or "unit" for rows at unit L2 norm.
-        device: "cpu" (also None) or "cuda".
+        features: "backbone", "representation" or, with torch, "projection".
+        normalize: rows at unit L2 norm.
+        backend: "onnx" or "torch".
+        device: "cpu" or "cuda"; None is the CPU for ONNX Runtime, the GPU if any for torch.
+        batch_size: images at a time.
+        threads: CPU threads; None is one a core.
 
     Raises:
-        UnknownNameError: no such model, feature or scaling.
+        UnknownNameError: no such model, features or back end.
         ReleaseError: its files are not what its config pins.
-        DataError: an image that cannot be read; says which.
+        DataError: an image that cannot be read, or is none; says which, and what to give.
     """
     from cfamc_zoo.embedding.vectors import embed_images
     from cfamc_zoo.zoo.registry import default_model, resolve
 
-    release = resolve(model or default_model())
-    return embed_images(images, release, feature=feature, scaling=scaling, device=device)
+    return embed_images(
+        images,
+        resolve(model or default_model()),
+        features=features,
+        normalize=normalize,
+        backend=backend,
+        device=device,
+        batch_size=batch_size,
+        threads=threads,
+    )
 
 
 def attack(

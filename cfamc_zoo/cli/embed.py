@@ -59,7 +59,7 @@ def embed(
     paths = found.paths
     if found.left_out:
         output.note(describe(found.left_out))
-    settings = Settings(features, backend, "unit" if normalize else "none")
+    settings = Settings(features, backend, normalize)
     started = time.perf_counter()
     try:
         with output.progress("embedding", len(paths)) as bar:

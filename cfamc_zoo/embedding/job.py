@@ -18,16 +18,14 @@ from cfamc_zoo.version import __version__
 from cfamc_zoo.zoo.preprocess import PREPROCESSING
 from cfamc_zoo.zoo.weights import Release
 
-SCALINGS = ("none", "unit")  # "unit": rows at unit L2 norm
-
 
 @dataclass(frozen=True)
 class Settings:
     """What vectors depend on, beside model and images."""
 
-    feature: str = "backbone"
+    features: str = "backbone"
     backend: str = "onnx"
-    scaling: str = "none"  # or another of `SCALINGS`
+    normalize: bool = False  # rows at unit L2 norm
 
 
 @dataclass(frozen=True)
@@ -89,11 +87,11 @@ def embed_to_file(
         StorageError: it cannot be written; finished parts are kept for the next try.
     """
     preprocess = release.config.preprocess
-    dimension = release.config.architecture.dimension(settings.feature)
+    dimension = release.config.architecture.dimension(settings.features)
     metadata = describe(release, settings)
     backend = open_backend(
         release,
-        feature=settings.feature,
+        feature=settings.features,
         backend=settings.backend,
         device=device,
         threads=threads,
@@ -110,7 +108,7 @@ def embed_to_file(
             names += batch.paths
             unreadable += batch.unreadable
             if len(batch.paths):
-                scaled = normalize(batch.vectors) if settings.scaling == "unit" else batch.vectors
+                scaled = normalize(batch.vectors) if settings.normalize else batch.vectors
                 vectors.append(scaled)
             advance(len(batch.paths) + len(batch.unreadable))
         partial.add(names, np.concatenate(vectors), unreadable)
@@ -126,9 +124,9 @@ def describe(release: Release, settings: Settings) -> dict[str, str]:
     return {
         "model": release.config.name,
         "sha256": release.digest,
-        "feature": settings.feature,
+        "feature": settings.features,
         "backend": settings.backend,
-        "scaling": settings.scaling,
+        "scaling": "unit" if settings.normalize else "none",
         "preprocessing": json.dumps(
             {**asdict(release.config.preprocess), "version": PREPROCESSING}
         ),

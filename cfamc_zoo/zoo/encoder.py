@@ -7,7 +7,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torchvision.models.resnet import BasicBlock, Bottleneck
 
-from cfamc_zoo.errors import UnknownNameError, UsageError
+from cfamc_zoo.errors import DataError, UnknownNameError, UsageError
 from cfamc_zoo.zoo.spec import (
     BACKBONE_BLOCKS,
     FEATURES,
@@ -97,6 +97,38 @@ def projector_block(inputs: int, outputs: int) -> nn.Sequential:
     return nn.Sequential(nn.Linear(inputs, outputs), nn.BatchNorm1d(outputs), nn.ReLU(inplace=True))
 
 
+def check_images(images: Tensor, dtype: torch.dtype | None = None) -> None:
+    """Refuses what is no batch of images, in other words than torch would.
+
+    Args:
+        dtype: the weights'; None where any floating point will do.
+
+    Raises:
+        DataError: not (N, 3, H, W) floating point, or of another precision than the weights
+            outside of autocast.
+    """
+    if not isinstance(images, Tensor):
+        raise DataError(
+            f"images are of type {type(images).__name__}; give a torch tensor (N, 3, H, W) in "
+            "[0, 1], or any kind of images to cfamc_zoo.embed"
+        )
+    shape = tuple(images.shape)
+    if images.ndim != 4 or shape[1] != 3:
+        raise DataError(f"images are {shape}; give (N, 3, H, W), RGB{_remedy(shape)}")
+    if not images.is_floating_point():
+        raise DataError(
+            f"images are {images.dtype}; give floating point in [0, 1]: images / 255 of 8 bits"
+        )
+    if dtype not in (None, images.dtype) and not torch.is_autocast_enabled(images.device.type):
+        raise DataError(f"images are {images.dtype}, the weights {dtype}; give images.to({dtype})")
+
+
+def _remedy(shape: tuple[int, ...]) -> str:
+    if len(shape) == 3 and shape[0] == 3:
+        return ": images[None] of a single one"
+    return ": images.movedim(-1, 1) where channels come last" if shape[-1:] == (3,) else ""
+
+
 class Encoder(nn.Module):
     """Images to features.
 
@@ -135,9 +167,11 @@ class Encoder(nn.Module):
         Raises:
             UnknownNameError: no such feature.
             UsageError: the projection of an encoder that was loaded without its projector.
+            DataError: the images are of another type or shape.
         """
         if feature not in FEATURES:
             raise UnknownNameError("feature", feature, FEATURES)
+        check_images(images, self.backbone.conv1.weight.dtype)
         x = self.backbone(self.normalize(images))
         if feature == "backbone":
             return x

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from cfamc_zoo.errors import UsageError
 from cfamc_zoo.zoo.boxes import Boxes, draw_boxes, resized_crop
-from cfamc_zoo.zoo.encoder import Encoder
+from cfamc_zoo.zoo.encoder import Encoder, check_images
 from cfamc_zoo.zoo.spec import Architecture
 
 
@@ -66,6 +66,7 @@ class MultiCrop(nn.Module):
 
     def forward(self, images: Tensor, feature: str = "backbone") -> Tensor:
         """(N, 3, H, W) in [0, 1] to (N, D), as `Encoder.forward`."""
+        check_images(images)  # before .float() would take bytes for floats
         n, plan = len(images), self.plan
         boxes = draw_boxes(
             plan.count,

@@ -100,6 +100,30 @@ def fit(image: Image.Image, preprocess: Preprocess) -> np.ndarray:
     return np.asarray(image)
 
 
+def fit_floats(pixels: np.ndarray, preprocess: Preprocess) -> np.ndarray:
+    """An sRGB image as (S, S, 3) float32, as `fit` does it but without rounding to 8 bits.
+
+    Args:
+        pixels: (H, W, 3) or (H, W) float32 in [0, 1].
+    """
+    size = preprocess.size
+    height, width = pixels.shape[:2]
+    planes = np.broadcast_to(pixels if pixels.ndim == 3 else pixels[..., None], (height, width, 3))
+    if (width, height) == (size, size):
+        return planes
+    left, top, side = crop(width, height, size)
+    # One axis after the other, and clipped between them as 8 bits are.
+    across, down = (left, 0, left + side, height), (0, top, size, top + side)
+    resized = []
+    for channel in range(3):
+        plane = np.ascontiguousarray(planes[..., channel])
+        for shape, box in (((size, height), across), ((size, size), down)):
+            image = Image.fromarray(plane).resize(shape, Image.Resampling.BICUBIC, box=box)
+            plane = np.asarray(image).clip(0, 1)
+        resized.append(plane)
+    return np.stack(resized, 2)
+
+
 def crop(width: int, height: int, size: int) -> tuple[float, float, int]:
     """Left, top and side of the square that becomes the input, in the image's own pixels.
 
@@ -130,5 +154,6 @@ def over_white(colours: Image.Image, alpha: Image.Image | None) -> Image.Image:
 
 
 def to_input(images: np.ndarray) -> np.ndarray:
-    """(N, S, S, 3) uint8 to (N, 3, S, S) float32 in [0, 1]."""
-    return np.ascontiguousarray(images.transpose(0, 3, 1, 2)).astype(np.float32) / np.float32(255)
+    """(N, S, S, 3) uint8, or float32 in [0, 1], to (N, 3, S, S) float32 in [0, 1]."""
+    images = np.ascontiguousarray(images.transpose(0, 3, 1, 2))
+    return images.astype(np.float32) / np.float32(255) if images.dtype == np.uint8 else images

@@ -20,6 +20,7 @@ from PIL import Image
 
 import cfamc_zoo
 from cfamc_zoo.embedding import partial
+from cfamc_zoo.zoo.preprocess import PREPROCESSING
 from tests.bombs import bomb
 
 
@@ -72,7 +73,8 @@ def test_vectors_are_the_encoders_and_the_file_says_what_made_them(
         ]
     )
     assert said["feature"] == "backbone"
-    assert json.loads(said["preprocessing"])["size"] == 32
+    preprocessing = json.loads(said["preprocessing"])
+    assert preprocessing["size"] == 32 and preprocessing["version"] == PREPROCESSING
 
 
 @pytest.mark.parametrize("backend", ["onnx", "torch"])

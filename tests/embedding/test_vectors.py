@@ -1,12 +1,15 @@
 """`cfamc_zoo.embed`: files and arrays to vectors in memory."""
 
+import inspect
+
 import numpy as np
 import pytest
 import torch
 from PIL import Image
 
 import cfamc_zoo
-from cfamc_zoo.errors import DataError, UnknownNameError
+from cfamc_zoo.cli import embed as command
+from cfamc_zoo.errors import UnknownNameError, UsageError
 
 
 def test_files_and_arrays_give_the_encoders_vectors_in_order(tiny_release, tmp_path, sample):
@@ -28,7 +31,7 @@ def test_files_and_arrays_give_the_encoders_vectors_in_order(tiny_release, tmp_p
 def test_an_array_of_another_size_is_what_its_file_is(tiny_release, tmp_path):
     pixels = np.random.default_rng(0).integers(0, 256, (50, 70, 3), dtype=np.uint8)
     Image.fromarray(pixels).save(tmp_path / "i.png")
-    options = {"model": str(tiny_release), "feature": "representation", "scaling": "unit"}
+    options = {"model": str(tiny_release), "features": "representation", "normalize": True}
     array, file = cfamc_zoo.embed([pixels, tmp_path / "i.png"], **options)
     np.testing.assert_allclose(array, file, atol=1e-6)
     assert np.linalg.norm(array) == pytest.approx(1, abs=1e-5)
@@ -38,14 +41,20 @@ def test_no_images_are_no_rows(tiny_release):
     assert cfamc_zoo.embed([], model=str(tiny_release)).shape == (0, 32)
 
 
-def test_what_cannot_be_embedded_is_named(tiny_release, tmp_path, sample):
-    model = str(tiny_release)
-    (tmp_path / "text.png").write_text("text")
-    with pytest.raises(DataError, match="image 1, .*text.png.*not an image"):
-        cfamc_zoo.embed([sample.images[0], tmp_path / "text.png"], model=model)
-    with pytest.raises(DataError, match="image 0 is float32"):
-        cfamc_zoo.embed(np.zeros((2, 32, 32, 3), np.float32), model=model)
-    with pytest.raises(DataError, match=r"image 0 is uint8 \(32, 32, 4\)"):
-        cfamc_zoo.embed([np.zeros((32, 32, 4), np.uint8)], model=model)
-    with pytest.raises(UnknownNameError, match="did you mean unit"):
-        cfamc_zoo.embed([], model=model, scaling="units")
+def test_names_and_values_are_the_command_lines(tiny_release, sample):
+    """Each option of `cfamc-zoo embed` that concerns vectors is a keyword of the same name."""
+    by_flag = set(inspect.signature(command.embed).parameters)
+    by_keyword = set(inspect.signature(cfamc_zoo.embed).parameters) - {"images"}
+    assert by_flag - by_keyword == {"inputs", "out", "overwrite", "json"}
+    assert by_keyword <= by_flag
+    options = {"model": str(tiny_release), "backend": "torch", "device": "cpu", "threads": 1}
+    images = sample.images[:5]
+    by_torch = cfamc_zoo.embed(images, features="projection", batch_size=2, **options)
+    assert by_torch.shape == (5, 16)
+
+
+def test_what_does_not_exist_is_named(tiny_release):
+    with pytest.raises(UnknownNameError, match="did you mean backbone"):
+        cfamc_zoo.embed([], model=str(tiny_release), features="backbon")
+    with pytest.raises(UsageError, match="batch_size is 0; it must be 1 or more"):
+        cfamc_zoo.embed([], model=str(tiny_release), batch_size=0)
