@@ -5,6 +5,7 @@ What was handed over is only read: it comes back as it is where it fits, else as
 
 from __future__ import annotations
 
+import math
 import operator
 from collections.abc import Sequence
 from typing import Any
@@ -74,7 +75,8 @@ def labels_of(labels: object, *, count: int, classes: int, device: torch.device)
     if y.ndim == 0:
         raise DataError(f"labels is the one number {y.item()}; give one for each of {count} images")
     if len(y) != count:
-        raise DataError(f"there are {count} images and {len(y)} labels; give one each")
+        shape = f", of shape {tuple(y.shape)}" if y.ndim > 1 else ""
+        raise DataError(f"there are {count} images and {len(y)} labels{shape}; give one each")
     if y.is_complex():
         raise DataError(f"labels are {_type(y)}; they must be whole numbers")
     if y.is_floating_point():
@@ -115,13 +117,13 @@ def radii_of(eps: object, norm: str) -> list[str]:
     """
     if isinstance(eps, str):
         values: Sequence[object] = eps.split(",")
-    elif isinstance(eps, Tensor | np.ndarray) and eps.ndim:
+    elif isinstance(eps, Tensor | np.ndarray):
         values = list(eps.flatten())
     else:
         values = list(eps) if isinstance(eps, list | tuple | range) else [eps]
     if not values:
         raise UsageError("there is no radius; give at least one, like 8/255")
-    radii = list(dict.fromkeys(map(_radius, values)))
+    radii = list(dict.fromkeys(map(radius_text, values)))
     for radius in radii:
         threat_of(norm, radius)
     return radii
@@ -149,7 +151,9 @@ def whole(value: object, name: str, *, least: int) -> int:
         number = operator.index(value)  # type: ignore[arg-type]
     except TypeError as error:
         raise UsageError(f"{name} is {value!r}; it must be a whole number") from error
-    if number < least or isinstance(value, bool):
+    if isinstance(value, bool):
+        raise UsageError(f"{name} is {value}; it must be a whole number")
+    if number < least:
         raise UsageError(f"{name} is {value!r}; it must be at least {least}")
     return number
 
@@ -158,16 +162,19 @@ def check_step(length: object) -> None:
     """Refuses what is no length of a step.
 
     Raises:
-        UsageError: not a number in 0..1, 0 excluded.
+        UsageError: not a positive number.
     """
-    if isinstance(length, bool | str) or not hasattr(length, "__float__"):
-        raise UsageError(f"step size is {length!r}; it must be a number in 0..1, like 1/255")
-    if not 0 < float(length) <= 1:  # type: ignore[arg-type]
-        raise UsageError(f"step size is {length:g}; it must be in 0..1, like 1/255")
+    number = not isinstance(length, bool | str) and hasattr(length, "__float__")
+    if not number or not 0 < float(length) < math.inf:  # type: ignore[arg-type]
+        raise UsageError(f"step size is {length!r}; it must be a positive number, like 1/255")
 
 
-def _radius(value: object) -> str:
-    """As results name it: a number by its shortest text, in its own precision."""
+def radius_text(value: object) -> str:
+    """One radius as results name it: a number by its shortest text, in its own precision.
+
+    Raises:
+        UsageError: neither text nor a number.
+    """
     if isinstance(value, str):
         return value.strip()
     if isinstance(value, Tensor) and value.ndim == 0:
@@ -193,7 +200,11 @@ def _tensor(value: object, name: str) -> Tensor:
     if not isinstance(value, Tensor):
         return _from_array(value, name)
     if value.layout != torch.strided or value.is_quantized or value.device.type == "meta":
-        raise DataError(f"{name} is a {value.layout} tensor on {value.device}; give a dense one")
+        layout = str(value.layout).removeprefix("torch.")
+        raise DataError(
+            f"{name} is a {value.dtype} tensor, {layout}, on {value.device}; give a dense one with "
+            "values"
+        )
     value = value.detach().as_subclass(Tensor)
     return value.clone() if value.is_inference() else value
 

@@ -18,6 +18,7 @@ from cfamc_zoo.atomic import atomic_file
 from cfamc_zoo.evaluation.arguments import images_of, labels_of
 from cfamc_zoo.evaluation.attacks.ensemble import Ensemble, members_of, substitutions
 from cfamc_zoo.evaluation.attacks.protocol import Attack
+from cfamc_zoo.evaluation.batching import is_out_of_memory
 from cfamc_zoo.evaluation.doubts import Doubt, compare, examine
 from cfamc_zoo.evaluation.ledger import Ledger
 from cfamc_zoo.evaluation.logits import check_two
@@ -99,7 +100,8 @@ class Assessment:
 
     def __repr__(self) -> str:
         robust = ", ".join(f"{a.value:.2f}% at {a.eps}" for a in self._worst())
-        doubts = f", {len(self.doubts)} doubts" if self.doubts else ""
+        count = len(self.doubts)
+        doubts = f", {count} doubt{'s' if count > 1 else ''}" if count else ""
         return (
             f"<Assessment: {self.terms.attack.name}, {self.terms.norm}, {len(self.labels)} images: "
             f"{self.accuracies[0].value:.2f}% clean, {robust}{doubts}>"
@@ -260,17 +262,27 @@ def _measured(
     }
     labels = y.cpu().numpy()
     result = Assessment(accuracies, notes, doubts, adversarial, labels, terms, facts)
-    with frozen(model):
-        shown_of_largest = pictures_of(
-            model,
-            clean,
-            adversarial[terms.largest],
-            labels,
-            _names(model, classes),
-            result._worst()[terms.largest].correct,
-        )
-    result.pictures.extend(shown_of_largest)
+    result.pictures.extend(_pictures(model, clean, result))
     return result
+
+
+def _pictures(model: nn.Module, clean: np.ndarray, result: Assessment) -> list[Picture]:
+    """A few images of the largest radius; none where there is no room for so many at a time."""
+    part = result.terms.largest
+    try:
+        with frozen(model):
+            return pictures_of(
+                model,
+                clean,
+                result.adversarial[part],
+                result.labels,
+                _names(model, result.facts["classes"]),
+                result._worst()[part].correct,
+            )
+    except Exception as error:
+        if not is_out_of_memory(error):
+            raise
+        return []
 
 
 def _names(model: nn.Module, classes: int) -> tuple[str, ...]:

@@ -15,7 +15,7 @@ from cfamc_zoo.evaluation.attacks.feature import DISTANCES, FeatureAttack
 from cfamc_zoo.evaluation.batching import gathered, in_batches
 from cfamc_zoo.evaluation.intervals import wilson
 from cfamc_zoo.evaluation.ledger import UNKNOWN, Ledger, Stage
-from cfamc_zoo.evaluation.target import Target, attacked, width_of
+from cfamc_zoo.evaluation.target import Target, attacked, device_of, width_of
 from cfamc_zoo.zoo.encoder import Encoder
 from cfamc_zoo.zoo.multicrop import MultiCrop
 from cfamc_zoo.zoo.threat import Threat, threat_of
@@ -114,7 +114,7 @@ def evaluate_features(
         DataError: fewer than three images, or images outside [0, 1].
         ModelError: the encoder raises or returns NaN.
     """
-    images = images_of(images)
+    images = images_of(images, device_of(reader, images))
     n = len(images)
     if n < 3:
         raise DataError(f"{n} images have no pairs to compare; give at least 3")

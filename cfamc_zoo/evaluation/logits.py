@@ -89,6 +89,8 @@ def _reached(answer: object) -> str:
 def _reduced(answer: Tensor, n: int) -> str:
     if answer.ndim == 1 and len(answer) == n:
         return f": {TWO} torch.stack((0 * z, z), 1) of that z"
+    if answer.ndim == 1 and n == 1:
+        return ": it squeezes the batch away where that is one image; name the dimension in squeeze"
     if answer.ndim > 2 and len(answer) == n and answer[0].numel() == answer.shape[1]:
         return f": {WRAP} model(images).flatten(1)"
     if answer.ndim > 2 and len(answer) == n:

@@ -18,7 +18,7 @@ from cfamc_zoo.evaluation.attacks.protocol import Attack
 from cfamc_zoo.evaluation.batching import in_batches
 from cfamc_zoo.evaluation.intervals import wilson
 from cfamc_zoo.evaluation.ledger import STANDS, UNKNOWN, Ledger, Stage
-from cfamc_zoo.evaluation.target import Target, attacked
+from cfamc_zoo.evaluation.target import Target, attacked, device_of
 from cfamc_zoo.zoo.threat import Threat, threat_of
 
 Advance = Callable[[int, str], None]
@@ -120,7 +120,7 @@ def evaluate(
         ModelError: the model raises, or returns the wrong width or NaN.
     """
     threats = [threat_of(norm, eps) for eps in epsilons]
-    images = images_of(images)
+    images = images_of(images, device_of(model, images))
     labels = labels_of(labels, count=len(images), classes=classes, device=images.device)
     ledger = ledger or Ledger(len(images))
     siege = _Siege(images, labels, seed, batch_size, ledger, advance, say)

@@ -7,8 +7,8 @@ from dataclasses import fields, replace
 from typing import Any
 
 from cfamc_zoo.errors import UsageError
-from cfamc_zoo.evaluation.arguments import radii_of, whole
-from cfamc_zoo.evaluation.attacks.ensemble import Ensemble
+from cfamc_zoo.evaluation.arguments import radius_text, whole
+from cfamc_zoo.evaluation.attacks.ensemble import Ensemble, members_of
 from cfamc_zoo.evaluation.attacks.feature import FeatureAttack
 from cfamc_zoo.evaluation.attacks.protocol import Attack
 from cfamc_zoo.evaluation.choice import Choice
@@ -40,6 +40,10 @@ def attack_of(attack: object, settings: Mapping[str, object], norm: str) -> Atta
         raise UsageError(
             f"{next(iter(settings))} goes with an attack by name; write it in {kind}(...)"
         )
+    for member in members_of(attack):  # type: ignore[arg-type]
+        step = getattr(member, "step_size", None)
+        if norm == "linf" and step is not None and step > 1:
+            raise UsageError(f"step size is {step:g}; it must be in 0..1, like 1/255")
     return attack  # type: ignore[return-value]
 
 
@@ -75,5 +79,4 @@ def _like(default: object, name: str, value: object, norm: str) -> object:
         return value
     if value is None:
         return None  # the attack's own length of a step
-    (radius,) = radii_of(value, norm)[:1]
-    return parse_epsilon(radius, norm)
+    return parse_epsilon(radius_text(value), norm, what=name)

@@ -19,11 +19,16 @@ NORMS: tuple[Norm, ...] = ("linf", "l2")
 LONGEST, LARGEST = 100, 40  # characters and digits: 1e999999999 would take for ever
 
 
-def parse_epsilon(text: str, norm: str = "linf") -> float:
+def parse_epsilon(text: str, norm: str = "linf", *, what: str = "epsilon") -> float:
     """A radius in pixel units of [0, 1]: "8/255", "0.5/255", "0.031" or "1e-3".
 
     In the L2 norm, where large images have radii over 1, those are taken when written as a
     fraction or with a decimal point, "3.0".
+
+    Args:
+        text: as it was given.
+        norm: "linf" or "l2".
+        what: names it in an error.
 
     Raises:
         UsageError: not a number, negative, or over 1 (8 is taken for a forgotten "/255").
@@ -32,17 +37,17 @@ def parse_epsilon(text: str, norm: str = "linf") -> float:
     value = _number(written)
     if value is None:
         raise UsageError(
-            f"epsilon {text!r} is not a number; write a fraction or a decimal, like 8/255 or 0.031"
+            f"{what} {text!r} is not a number; write a fraction or a decimal, like 8/255 or 0.031"
         )
     if value < 0:
-        raise UsageError(f"epsilon {text!r} is negative; it must be in 0..1, like 8/255")
+        raise UsageError(f"{what} {text!r} is negative; it must be in 0..1, like 8/255")
     if value <= 1 or (norm == "l2" and ("/" in written or "." in written)):
         return float(value)
     hint = f"did you mean {written}/255?" if value <= 255 and "/" not in written else "like 8/255"
     if norm == "l2":
         taken = f"n l2, write {float(value)} if that is meant"
         hint = f"{hint} I{taken}" if hint.endswith("?") else f"i{taken}"
-    raise UsageError(f"epsilon {text!r} is over 1, the whole pixel range [0, 1]; {hint}")
+    raise UsageError(f"{what} {text!r} is over 1, the whole pixel range [0, 1]; {hint}")
 
 
 def _number(text: str) -> Fraction | None:
