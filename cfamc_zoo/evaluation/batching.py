@@ -55,7 +55,7 @@ def gathered(
         work: (k,) rows to (k, ...).
     """
     found: list[Tensor] = []
-    in_batches(torch.arange(n), size, lambda rows, _: found.append(work(rows)), say)
+    in_batches(torch.arange(n, device="cpu"), size, lambda rows, _: found.append(work(rows)), say)
     return torch.cat(found)
 
 

@@ -80,7 +80,7 @@ class FeatureRobustness:
 
 def partners(n: int, seed: int) -> tuple[Tensor, Tensor]:
     """The random pairs of n images: (n // 2,) and (n // 2,) int64; with n odd, one has none."""
-    order = torch.randperm(n, generator=torch.Generator().manual_seed(seed))
+    order = torch.randperm(n, generator=torch.Generator("cpu").manual_seed(seed), device="cpu")
     return order[: n // 2], order[n // 2 : 2 * (n // 2)]
 
 
@@ -136,7 +136,7 @@ def evaluate_features(
                     raid.batch(rows)
                     advance(2 * len(rows), raid.eps)
 
-                in_batches(torch.arange(n), batch_size, work, say)
+                in_batches(torch.arange(n, device="cpu"), batch_size, work, say)
                 yield raid.result(pairs)
     finally:
         ledger.flush()
@@ -162,10 +162,10 @@ class _Raid:
         self.ledger, self.part, self.eps = ledger, part, eps
         self.push, self.pull = ledger.stage("push", eps), ledger.stage("pull", eps)
         self.left, self.right = partners(len(images), seed)
-        self.partner = torch.full((len(images),), -1)
+        self.partner = torch.full((len(images),), -1, device="cpu")
         self.partner[self.left], self.partner[self.right] = self.right, self.left
         self.pushed, self.pulled = torch.empty_like(clean), torch.empty_like(clean)
-        self.nearest = torch.empty(len(images), dtype=torch.long)
+        self.nearest = torch.empty(len(images), dtype=torch.long, device="cpu")
         self.nearer = 0  # pairs (x, x') with f(x^) nearer to f(x') than to f(x)
 
     def batch(self, rows: Tensor) -> None:
@@ -188,7 +188,7 @@ class _Raid:
             self._record(self.push, 0, rows, x, nearest == rows, start)
 
         start = time.perf_counter()
-        stands = torch.ones(len(rows), dtype=torch.bool)
+        stands = torch.ones(len(rows), dtype=torch.bool, device="cpu")
         pulled = self.images[at] if not known else self._found(1, rows)
         paired = self.partner[rows] >= 0
         if paired.any():

@@ -11,8 +11,10 @@ from cfamc_zoo.errors import ModelError, UsageError
 from cfamc_zoo.evaluation.attacks.apgd import Apgd
 from cfamc_zoo.evaluation.attacks.ensemble import Ensemble
 from cfamc_zoo.evaluation.attacks.fab import FabTargeted
+from cfamc_zoo.evaluation.attacks.feature import FeatureAttack
 from cfamc_zoo.evaluation.attacks.pgd import Pgd
 from cfamc_zoo.evaluation.attacks.square import Square
+from cfamc_zoo.evaluation.features import evaluate_features
 from tests.conftest import make_encoder
 from tests.evaluation.attacks.models import Affine, Convolutional, own_labels, some_images
 
@@ -184,3 +186,32 @@ def test_an_output_of_a_library_with_logits_of_its_own():
 
     with pytest.raises(ModelError, match=r"model\(images\)\.logits"):
         attack(Answering(lambda z: Output(logits=z)))
+
+
+@pytest.mark.parametrize("norm", ["linf", "l2"])
+def test_the_defaults_of_the_caller_change_nothing(norm):
+    model, images = Convolutional(), some_images(8)
+    labels = own_labels(model, images)
+    options = {"attack": EVERYTHING, "norm": norm, "eps": 0.02}
+    expected = attack(model, images, labels, **options)
+    try:
+        torch.set_default_dtype(torch.float64)
+        torch.set_default_device("meta")
+        found = attack(model, images, labels, **options)
+    finally:
+        torch.set_default_device(None)
+        torch.set_default_dtype(torch.float32)
+    assert [a.correct for a in found.accuracies] == [a.correct for a in expected.accuracies]
+    assert abs(found.adversarial - expected.adversarial).max() < 1e-5
+
+
+def test_the_defaults_of_the_caller_do_not_change_the_attack_on_features():
+    encoder, images = make_encoder(), torch.rand(5, 3, 16, 16)
+
+    def run():
+        found = evaluate_features(encoder, images, attack=FeatureAttack(steps=2), epsilons=["0.02"])
+        return [result.push_quantiles for result in found]
+
+    expected = run()
+    with torch.device("meta"):
+        assert run() == expected

@@ -202,7 +202,7 @@ def _bumps(size: int, device: torch.device) -> Tensor:
 
 def pattern(size: int) -> Tensor:
     """(size, size) of unit norm: a bump in the upper half, its negative in the lower one."""
-    bump = torch.zeros(size, size)
+    bump = torch.zeros(size, size, dtype=torch.float32, device="cpu")
     half = size // 2
     bump[:half] = _bump(half, size)
     bump[half:] = -_bump(size - half, size)
@@ -211,7 +211,7 @@ def pattern(size: int) -> Tensor:
 
 def _bump(height: int, width: int) -> Tensor:
     """Nested rectangles around the middle, the k-th adding 1 / k^2, at unit norm."""
-    bump = torch.zeros(height, width)
+    bump = torch.zeros(height, width, dtype=torch.float32, device="cpu")
     y, x = height // 2, width // 2
     for k in range(max(y, x) + 1):
         bump[max(y - k, 0) : y + k + 1, max(x - k, 0) : x + k + 1] += 1 / (k + 1) ** 2
