@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     from cfamc_zoo.evaluation.assessment import Assessment
     from cfamc_zoo.evaluation.attacks.ensemble import Ensemble
     from cfamc_zoo.evaluation.attacks.protocol import Attack
+    from cfamc_zoo.evaluation.fitting import FittedProbe
+    from cfamc_zoo.evaluation.probing import Images, Labels
     from cfamc_zoo.export.hub import Visibility
     from cfamc_zoo.pretrained import Encoder
     from cfamc_zoo.zoo import encoder as network
@@ -41,6 +43,7 @@ __all__ = [
     "list_models",
     "load",
     "load_classifier",
+    "probe",
     "push",
     "save",
 ]
@@ -204,6 +207,57 @@ def attack(
     )
     classifier = load_classifier(model) if isinstance(model, str) else model
     return assess(classifier, images, labels, terms, progress=progress)
+
+
+def probe(
+    model: Encoder | str,
+    images: Images,
+    labels: Labels,
+    *,
+    test_images: Images | None = None,
+    test_labels: Labels | None = None,
+    features: str | None = None,
+    head: str = "linear",
+    select: str = "clean",
+    seed: int = 0,
+    device: str | None = None,
+) -> FittedProbe:
+    """Fits a linear head on an encoder's frozen features: head, train, test and k-NN accuracy.
+
+    Args:
+        model: an encoder, a model's name, a release folder or ORGANIZATION/NAME on the Hub.
+        images: (N, H, W, 3) uint8 of any size, or (N, 3, S, S) floating point in [0, 1].
+        labels: (N,) integers from 0, or names of classes.
+        test_images, test_labels: of the same kinds; without them a fifth of each class is held
+            out by the seed.
+        features: "backbone", "representation" or "projection"; None is what the model's own head
+            reads, else "representation".
+        head: "linear", or "published" for the paper's schedule.
+        select: what chooses a linear head: "clean" or "robust".
+        seed: of all draws.
+        device: "cpu", "cuda", ...; None is the encoder's own, for a name the GPU if there is one.
+
+    Returns:
+        With `head`, a layer from features to logits; `classifier`, from images to logits;
+        `test_accuracy`, `interval`, `train_accuracy` and `knn_accuracy` in percent; and
+        `save(path)`, which writes what `attack --probe` takes.
+
+    Raises:
+        UnknownNameError, UsageError: no such model, feature, head or selection; one class alone.
+        DataError: images or labels of another kind, or that do not go together.
+    """
+    from cfamc_zoo.evaluation.fitting import ProbeSettings
+    from cfamc_zoo.evaluation.probing import probe_images
+
+    return probe_images(
+        model,
+        images,
+        labels,
+        test_images=test_images,
+        test_labels=test_labels,
+        settings=ProbeSettings(features or "", head, select, seed),
+        device=device,
+    )
 
 
 def save(encoder: network.Encoder, folder: str | Path) -> None:

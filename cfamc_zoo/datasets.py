@@ -47,12 +47,14 @@ class LabelledImages:
         labels: (N,) int64, indices into `classes`.
         classes: names, in label order.
         name: what it was asked for as.
+        rows: which of its rows these are, in words; empty for all.
     """
 
     images: np.ndarray
     labels: np.ndarray
     classes: tuple[str, ...]
     name: str
+    rows: str = ""
 
     def __len__(self) -> int:
         return len(self.labels)

@@ -96,14 +96,22 @@ def attack(
     )
     plan.outputs.check()
 
-    from cfamc_zoo.cli.data import classifier_of, data_of, neighbours_of, reader_of, with_classes_of
     from cfamc_zoo.cli.measuring import conduct
+    from cfamc_zoo.evaluation.classifiers import (
+        classifier_of,
+        neighbours_of,
+        reader_of,
+        with_classes_of,
+    )
+    from cfamc_zoo.evaluation.subject import head_split, measured_images
     from cfamc_zoo.threads import use_threads
     from cfamc_zoo.zoo.device import find_device
 
     use_threads(threads)
     release = open_model(model)
-    dataset = data_of(release, data).first(limit)
+    read = attack != "feature" and head == "probe"
+    split = head_split(release, probe) if read else None
+    dataset = measured_images(release, data, limit=limit, seed=seed, split=split, say=output.note)
     where = find_device(device)
     if not dataset.classes and attack != "feature":
         output.note(f"note: {dataset.name} has no class folders; running --attack feature")
@@ -126,7 +134,7 @@ def attack(
         classifier, dataset = neighbours_of(votes, dataset, features, where)
     else:
         classifier = classifier_of(release, probe, crops, seed)
-        dataset = with_classes_of(classifier, dataset)
+        dataset = with_classes_of(classifier, dataset, model=model, data=data)
     conduct(ClassifierMeasurement(classifier, _subject(release, dataset), plan, where), json)
 
 
@@ -140,4 +148,5 @@ def _subject(release: Release, dataset: LabelledImages) -> Subject:
         dataset.labels,
         dataset.classes,
         dataset.name,
+        dataset.rows,
     )

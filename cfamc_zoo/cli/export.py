@@ -82,7 +82,10 @@ def export(
     others = {}
     if probe is not None:
         if not probe.is_file():
-            raise UsageError(f"probe {str(probe)!r} is not a file; make one with `cfamc-zoo probe`")
+            raise UsageError(
+                f"probe {str(probe)!r} is not a file; make one with "
+                "`cfamc-zoo probe -o head.safetensors`"
+            )
         others[PROBE] = probe.read_bytes()
         attach_probe(encoder, others[PROBE], str(probe))
     sample = load_dataset("cifar10-sample").first(256)

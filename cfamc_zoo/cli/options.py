@@ -16,5 +16,7 @@ Device = Annotated[str | None, typer.Option(help="cpu, cuda, cuda:1, ... [defaul
 BatchSize = Annotated[int, typer.Option(min=1, help="Images at a time.")]
 Threads = Annotated[int | None, typer.Option(min=1, help="CPU threads. [default: one a core]")]
 Seed = Annotated[int, typer.Option(min=0, help="Of all randomness.")]
-Limit = Annotated[int | None, typer.Option(min=1, help="Use the first N images only.")]
+Limit = Annotated[
+    int | None, typer.Option(min=1, help="Use N images: of a folder a fair sample, else the first.")
+]
 Json = Annotated[bool, typer.Option("--json", help="One JSON object to stdout.")]

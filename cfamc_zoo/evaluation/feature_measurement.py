@@ -117,6 +117,7 @@ class FeatureMeasurement:
     def as_json(self, completeness: str) -> dict[str, Any]:
         return {
             **self.settings,
+            "rows": self.subject.rows,
             "notes": self.notes,
             "completeness": completeness,
             **environment(self.device),

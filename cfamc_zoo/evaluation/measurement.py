@@ -128,6 +128,7 @@ class ClassifierMeasurement:
     def as_json(self, completeness: str) -> dict[str, Any]:
         return {
             **self.settings,
+            "rows": self.subject.rows,
             "notes": self.notes,
             "doubts": [asdict(doubt) for doubt in self.doubts],
             "completeness": completeness,

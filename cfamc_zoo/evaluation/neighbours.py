@@ -1,4 +1,4 @@
-"""A head without training: labelled vectors that vote by nearness, as differentiable logits."""
+"""Heads without training: labelled vectors that vote by nearness."""
 
 from __future__ import annotations
 
@@ -7,6 +7,37 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from cfamc_zoo.errors import DataError
+
+NEIGHBOURS = 20  # that vote; as in DINO (arXiv 2104.14294)
+TEMPERATURE = 0.07  # of the weights
+QUERIES = 256  # vectors that are compared at a time
+
+
+def nearest_votes(
+    vectors: Tensor, labels: Tensor, queries: Tensor, classes: int, *, k: int = NEIGHBOURS
+) -> Tensor:
+    """Plain k-NN: the class that the k nearest vectors vote for, weighted exp(cosine / 0.07).
+
+    Args:
+        vectors: (M, D) float32, of labelled images.
+        labels: (M,) int64 in 0..classes-1.
+        queries: (N, D) float32.
+        classes: number of classes.
+        k: how many vote; all where there are fewer.
+
+    Returns:
+        (N,) int64.
+
+    Source: Wu et al. (arXiv 1805.01978), section 3.4.
+    """
+    vectors = F.normalize(vectors.float(), dim=1)
+    answers = [labels.new_empty(0)]
+    for part in F.normalize(queries.float(), dim=1).split(QUERIES):
+        cosine, nearest = (part @ vectors.T).topk(min(k, len(vectors)))
+        votes = part.new_zeros(len(part), classes)
+        votes.scatter_add_(1, labels[nearest], (cosine / TEMPERATURE).exp())
+        answers.append(votes.argmax(1))
+    return torch.cat(answers)
 
 
 class NeighbourHead(nn.Module):
@@ -29,7 +60,9 @@ class NeighbourHead(nn.Module):
     vectors: Tensor
     members: Tensor
 
-    def __init__(self, vectors: Tensor, labels: Tensor, classes: int, *, temperature: float = 0.07):
+    def __init__(
+        self, vectors: Tensor, labels: Tensor, classes: int, *, temperature: float = TEMPERATURE
+    ):
         super().__init__()
         if not len(vectors):
             raise DataError("a nearest-neighbour head needs at least one labelled image")

@@ -28,6 +28,7 @@ class Subject:
         labels: (N,) int64.
         classes: names; empty where there are no labels.
         data: name of the images.
+        rows: which of its rows they are, in words.
     """
 
     model: str
@@ -36,6 +37,7 @@ class Subject:
     labels: np.ndarray
     classes: tuple[str, ...]
     data: str
+    rows: str = ""
 
     @property
     def digest(self) -> str:

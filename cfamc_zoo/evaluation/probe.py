@@ -39,10 +39,21 @@ class Probe:
     held_out_robust: dict[float, float]
 
 
+def network_input(images: np.ndarray | Tensor, device: torch.device) -> Tensor:
+    """(N, 3, S, S) float32 in [0, 1] on the device.
+
+    Args:
+        images: (N, S, S, 3) uint8, or (N, 3, S, S) floating point in [0, 1].
+    """
+    x = torch.as_tensor(images).to(device)
+    # Permuted images are channels-last already.
+    return x.permute(0, 3, 1, 2).float() / 255 if x.dtype == torch.uint8 else x.float()
+
+
 @torch.no_grad()
 def extract(
     encoder: Encoder | MultiCrop,
-    images: np.ndarray,
+    images: np.ndarray | Tensor,
     feature: str,
     *,
     device: torch.device,
@@ -53,7 +64,7 @@ def extract(
 
     Args:
         encoder: in evaluation mode, on `device`.
-        images: (N, S, S, 3) uint8.
+        images: as `network_input` takes them.
         feature: as `Encoder.forward` takes it.
 
     Returns:
@@ -62,8 +73,7 @@ def extract(
     network = encoder.to(memory_format=torch.channels_last)
     features = torch.empty(len(images), encoder.architecture.dimension(feature), device=device)
     for first in range(0, len(images), batch_size):
-        batch = torch.from_numpy(images[first : first + batch_size]).to(device)
-        x = batch.permute(0, 3, 1, 2).float() / 255  # channels-last already
+        x = network_input(images[first : first + batch_size], device)
         features[first : first + len(x)] = network(x, feature)
         advance(len(x))
     return features

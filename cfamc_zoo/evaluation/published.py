@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from cfamc_zoo.errors import DataError
+from cfamc_zoo.evaluation.probe import network_input
 from cfamc_zoo.zoo.device import fast_dtype
 from cfamc_zoo.zoo.encoder import Encoder
 from cfamc_zoo.zoo.multicrop import MultiCrop
@@ -29,7 +30,7 @@ EPS, STEP, STEPS = 8 / 255, 0.01, 5  # of the attack on the head in training
 def fit_published_head(
     encoder: Encoder | MultiCrop,
     feature: str,
-    images: np.ndarray,
+    images: np.ndarray | Tensor,
     clean: Tensor,
     labels: Tensor,
     classes: int,
@@ -41,7 +42,7 @@ def fit_published_head(
 
     Args:
         encoder: frozen, in evaluation mode.
-        images: (N, S, S, 3) uint8 training images.
+        images: training images, as `network_input` takes them.
         clean: (N, D) float32, their features.
         labels: (N,) int64.
         advance: told how many images were seen.
@@ -62,8 +63,7 @@ def fit_published_head(
             y = labels[chosen.to(device)]
             features = clean[chosen.to(device)]
             if kind == "attacked":
-                x = torch.from_numpy(images[chosen.numpy()]).to(device)
-                x = x.permute(0, 3, 1, 2).float() / 255
+                x = network_input(images[chosen.numpy()], device)
                 x = x + _attack(encoder, head, feature, x, y, threat)
                 with torch.no_grad():
                     features = encoder(x, feature)

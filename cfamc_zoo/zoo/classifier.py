@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import asdict
 
 from safetensors import SafetensorError
 from safetensors.torch import load, save
@@ -11,7 +12,7 @@ from torch import Tensor, nn
 from cfamc_zoo.errors import ReleaseError, ZooError, first_line
 from cfamc_zoo.zoo.encoder import Encoder
 from cfamc_zoo.zoo.multicrop import CropPlan, MultiCrop
-from cfamc_zoo.zoo.probe_file import read_head
+from cfamc_zoo.zoo.probe_file import Split, read_head
 
 
 class Classifier(nn.Module):
@@ -21,6 +22,7 @@ class Classifier(nn.Module):
         classes: names, in the order of the logits.
         feature: what the head reads.
         data: the data set whose labels it was trained on.
+        split: of that data, where a part was held out of the head's training.
     """
 
     def __init__(
@@ -31,10 +33,12 @@ class Classifier(nn.Module):
         feature: str,
         classes: tuple[str, ...],
         data: str,
+        split: Split | None = None,
     ):
         super().__init__()
         self.encoder, self.head = encoder, head
         self.feature, self.classes, self.data = feature, classes, data
+        self.split = split
 
     def forward(self, images: Tensor) -> Tensor:
         """(N, 3, S, S) floating point in [0, 1] to (N, classes) logits."""
@@ -50,6 +54,8 @@ def probe_bytes(classifier: Classifier) -> bytes:
     }
     if isinstance(classifier.encoder, MultiCrop):
         metadata["crops"] = json.dumps(classifier.encoder.plan.to_json())
+    if classifier.split is not None:
+        metadata["split"] = json.dumps(asdict(classifier.split))
     tensors = {k: v.detach().cpu().contiguous() for k, v in classifier.head.state_dict().items()}
     return save(tensors, metadata)
 
@@ -70,7 +76,8 @@ def attach_probe(encoder: Encoder, content: bytes, where: str) -> Classifier:
         raise
     except (SafetensorError, ValueError, KeyError, TypeError, RuntimeError, ZooError) as error:
         raise ReleaseError(
-            f"{where} is not a probe: {first_line(error)}; train one with `cfamc-zoo probe`"
+            f"{where} is not a probe: {first_line(error)}; train one with "
+            "`cfamc-zoo probe -o head.safetensors`"
         ) from error
     feature, classes = found.feature, found.classes
     if set(tensors) != {"weight", "bias"}:
@@ -79,13 +86,15 @@ def attach_probe(encoder: Encoder, content: bytes, where: str) -> Classifier:
     if tuple(tensors["weight"].shape) != expected or tensors["bias"].shape != expected[:1]:
         raise ReleaseError(
             f"{where} has a head of {tuple(tensors['weight'].shape)}, this encoder needs "
-            f"{expected}; train one with `cfamc-zoo probe`"
+            f"{expected}; train one with `cfamc-zoo probe -o head.safetensors`"
         )
     head = nn.Linear(expected[1], expected[0])
     head.load_state_dict({k: v.float() for k, v in tensors.items()})
     head.eval().requires_grad_(False)
     reader = MultiCrop(encoder, plan) if plan else encoder
-    classifier = Classifier(reader, head, feature=feature, classes=classes, data=found.data)
+    classifier = Classifier(
+        reader, head, feature=feature, classes=classes, data=found.data, split=found.split
+    )
     # The whole module: packages that attack a model look at its own flag, and put every layer
     # back into the mode that it says.
     return classifier.eval()

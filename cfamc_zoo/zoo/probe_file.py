@@ -6,9 +6,29 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from cfamc_zoo.errors import ReleaseError, ZooError, first_line
+from cfamc_zoo.errors import ReleaseError, UsageError, ZooError, first_line
 from cfamc_zoo.zoo.plain_json import parse_json
 from cfamc_zoo.zoo.spec import FEATURES
+
+
+@dataclass(frozen=True)
+class Split:
+    """How labelled images were split before a head was fitted to one part of them.
+
+    Attributes:
+        data: their name.
+        seed: of the draw.
+        rows: sha256 (hex) of what tells the images apart.
+    """
+
+    data: str
+    seed: int
+    rows: str
+
+    def __post_init__(self) -> None:
+        texts = isinstance(self.data, str) and isinstance(self.rows, str)
+        if not texts or type(self.seed) is not int or self.seed < 0:
+            raise UsageError(f"{self!r} must be a name, a seed of at least 0 and a digest")
 
 
 @dataclass(frozen=True)
@@ -20,12 +40,14 @@ class Head:
         data: the data set whose labels it was trained on.
         classes: names, in the order of the logits.
         crops: `CropPlan`'s fields where it reads the mean over crops, else None.
+        split: of the data, where a part was held out of its training.
     """
 
     feature: str
     data: str
     classes: tuple[str, ...]
     crops: Mapping[str, Any] | None
+    split: Split | None = None
 
 
 def read_head(content: bytes, where: str) -> Head:
@@ -44,10 +66,20 @@ def read_head(content: bytes, where: str) -> Head:
         crops = parse_json(metadata["crops"], "crops") if "crops" in metadata else None
         if crops is not None and not isinstance(crops, dict):
             raise ValueError("crops are no plan")
+        split = Split(**parse_json(metadata["split"], "split")) if "split" in metadata else None
     except (ValueError, KeyError, TypeError, ZooError) as error:
         raise ReleaseError(
-            f"{where} is not a probe: {first_line(error)}; train one with `cfamc-zoo probe`"
+            f"{where} is not a probe: {first_line(error)}; train one with "
+            "`cfamc-zoo probe -o head.safetensors`"
         ) from error
     if feature not in FEATURES:
         raise ReleaseError(f"{where} reads {feature!r}; it is not a probe")
-    return Head(feature, data, classes, crops)
+    return Head(feature, data, classes, crops, split)
+
+
+def read_split(content: bytes) -> Split | None:
+    """How the data of a probe file was split; None where nothing was held out, or no such file."""
+    try:
+        return read_head(content, "probe").split
+    except ReleaseError:
+        return None

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import shlex
 import stat
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
@@ -188,9 +189,12 @@ def load_probe(release: Release) -> Classifier:
     from cfamc_zoo.zoo.classifier import attach_probe
 
     if not release.has(PROBE):
+        command = shlex.join(
+            ["cfamc-zoo", "probe", "-m", str(release.folder), "-o", "head.safetensors"]
+        )
         raise ReleaseError(
-            f"release {release.config.name!r} has no {PROBE}, so no classifier; train a head "
-            "with `cfamc-zoo probe`"
+            f"release {release.config.name!r} has no {PROBE}, so no classifier; give --probe "
+            f"head.safetensors once `{command}` has made it"
         )
     return attach_probe(load_encoder(release), release.read(PROBE), PROBE)
 

@@ -43,7 +43,7 @@ def zoo(*arguments, code=0, **options):
         (["attack", "--probe", "gone.safetensors"], "is not a file"),
         (["attack", "--device", "cuda:9"], "0 CUDA devices"),
         (["probe", "--features", "backbones"], "did you mean backbone"),
-        (["probe", "--data", "cifar10-sample"], "test images only"),
+        (["probe", "--data", "cifar11"], "did you mean cifar10"),
         (["probe", "-o", "nowhere/p.safetensors"], "does not exist"),
         (["export", "nowhere", "-o", "out"], "unknown model 'nowhere'"),
         (["pull", "resnet"], "unknown model"),
