@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -19,10 +20,15 @@ if TYPE_CHECKING:
     from cfamc_zoo.zoo.weights import Release
 
 
+SHOWN = 10  # names in a line
+
+
 def export(
     run: Annotated[
         Path,
-        typer.Argument(help="A training run, a model or its folder, or with --layout a .pt file."),
+        typer.Argument(
+            help="A training run, a model or its folder, or with --layout a checkpoint."
+        ),
     ],
     out: Annotated[Path | None, typer.Option("-o", "--output", help="Folder to make.")] = None,
     name: Annotated[
@@ -105,6 +111,11 @@ def export(
         output.result(str(target))
 
 
+def _some(names: Sequence[str]) -> str:
+    more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
+    return f"{', '.join(names[:SHOWN])}{more}"
+
+
 def _release(run: Path) -> Release:
     return open_model(str(run / "release" if (run / "release").is_dir() else run))
 
@@ -118,7 +129,7 @@ def _source(
 
     if not run.is_file():
         if layout or normalization:
-            raise UsageError(f"--layout is for a .pt file, and {str(run)!r} is none")
+            raise UsageError(f"--layout is for a checkpoint, and {str(run)!r} is no file")
         source = _release(run)
         return load_encoder(source), source.config
     if layout is None:
@@ -127,7 +138,9 @@ def _source(
 
     imported = import_checkpoint(run, layout, normalization=normalization)
     if imported.left_out:
-        output.note(f"left out: {', '.join(imported.left_out)}")
+        output.note(f"left out: {_some(imported.left_out)}")
+    if imported.unopened:
+        output.note(f"not opened, nor any code of it run: {_some(imported.unopened)}")
     config = ReleaseConfig(
         format_version=FORMAT_VERSION,
         name=run.stem,

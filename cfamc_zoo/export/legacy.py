@@ -1,14 +1,16 @@
 """Checkpoints of others as encoders: the paper's own, torchvision's, timm's, solo-learn's.
 
-The only place that opens a `.pt`, and only as plain tensors. Every key of the file goes
-somewhere: it becomes a tensor of the encoder, or is named as left out (heads, queues, momentum
-copies), or is refused.
+The only place that opens a `.pt`, and only as plain tensors: other objects are not opened. Every
+key of the file goes somewhere: it becomes a tensor of the encoder, or is named as left out
+(heads, queues, momentum copies, optimizers), or is refused.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+import warnings
+import zipfile
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,7 +18,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from cfamc_zoo.errors import ReleaseError, UnknownNameError, UsageError
+from cfamc_zoo.errors import ReleaseError, UnknownNameError, UsageError, first_line
+from cfamc_zoo.export.unopened import stand_in
+from cfamc_zoo.export.wrappers import choose, find_state_dict, place
 from cfamc_zoo.zoo.encoder import Encoder, build_projector
 from cfamc_zoo.zoo.spec import BACKBONE_BLOCKS, Architecture, Preprocess
 
@@ -24,13 +28,13 @@ BACKBONE = r"(?:conv1|bn1|layer[1-4])\..+"
 # By layout: patterns of keys and what they become; "" leaves them out.
 LAYOUTS: dict[str, tuple[tuple[str, str], ...]] = {
     "cf-amc-ssl": (
-        (rf"(?:module\.)?backbone\.({BACKBONE})", r"backbone.\1"),
-        (r"(?:module\.)?pre_feature\.([01]\..+)", r"representation.\1"),
-        (r"(?:module\.)?projection\.([01]\..+)", r"projector.0.\1"),
-        (r"(?:module\.)?projection\.3\.(.+)", r"projector.1.\1"),
+        (rf"backbone\.({BACKBONE})", r"backbone.\1"),
+        (r"pre_feature\.([01]\..+)", r"representation.\1"),
+        (r"projection\.([01]\..+)", r"projector.0.\1"),
+        (r"projection\.3\.(.+)", r"projector.1.\1"),
     ),
-    "torchvision": ((rf"(?:module\.)?({BACKBONE})", r"backbone.\1"), (r"(?:module\.)?fc\..+", "")),
-    "timm": ((rf"(?:module\.)?({BACKBONE})", r"backbone.\1"), (r"(?:module\.)?fc\..+", "")),
+    "torchvision": ((rf"({BACKBONE})", r"backbone.\1"), (r"fc\..+", "")),
+    "timm": ((rf"({BACKBONE})", r"backbone.\1"), (r"fc\..+", "")),
     "solo-learn": (
         (rf"(?:backbone\.|encoder\.)?({BACKBONE})", r"backbone.\1"),
         (r"(?:backbone\.|encoder\.)?fc\..+", ""),
@@ -47,35 +51,44 @@ USUAL = {"cf-amc-ssl": "none", "torchvision": "imagenet", "timm": "imagenet", "s
 
 @dataclass(frozen=True)
 class Imported:
-    """An encoder from a file, and the keys of the file that are not in it."""
+    """An encoder from a file, and the keys of the file that are not in it.
+
+    `unopened` names the classes of objects beside the tensors, which were not opened.
+    """
 
     encoder: Encoder
     left_out: tuple[str, ...]
+    unopened: tuple[str, ...] = ()
 
 
 def import_checkpoint(path: Path, layout: str, *, normalization: str | None = None) -> Imported:
-    """Reads a state dict, or a checkpoint that holds one under "state_dict".
+    """Reads a state dict, or a checkpoint that holds one, as training programs write them.
 
+    It may be under "state_dict", "model" and the like, its keys may have the prefixes of
+    torch.compile, DistributedDataParallel, Lightning and averages of weights, in any order, and
+    the network may have been pickled whole. Averaged weights are taken where there are both.
     Architecture and sizes come from the tensors. A network without the paper's projector gets a
     representation that repeats its backbone's features.
 
     Args:
-        path: a `.pt` or `.pth` that holds tensors and plain containers only.
+        path: what torch.save wrote, or a `.safetensors`.
         layout: "cf-amc-ssl", "torchvision", "timm" or "solo-learn".
         normalization: "none", "imagenet" or "cifar": what its training did to pixels in [0, 1].
             None is what the layout's public checkpoints were trained with.
 
     Raises:
         UnknownNameError: no such layout or normalization.
-        ReleaseError: not plain tensors (nothing of it is executed), or keys and shapes that are
-            not the layout's.
+        ReleaseError: no such file (nothing of it is executed), or keys and shapes that are not
+            the layout's.
     """
     if layout not in LAYOUTS:
         raise UnknownNameError("layout", layout, LAYOUTS)
     normalization = normalization or USUAL[layout]
     if normalization not in NORMALIZATIONS:
         raise UnknownNameError("normalization", normalization, NORMALIZATIONS)
-    tensors, left_out = _renamed(_state_dict(path), LAYOUTS[layout], f"{layout} file {str(path)!r}")
+    content, unopened = _read(path)
+    state, beside = find_state_dict(content, repr(str(path)))
+    tensors, left_out = _renamed(state, layout, f"{layout} file {str(path)!r}")
     architecture = _architecture(tensors, str(path))
     if "representation.0.weight" not in tensors:
         tensors |= _repeating_representation(architecture.features)
@@ -87,57 +100,114 @@ def import_checkpoint(path: Path, layout: str, *, normalization: str | None = No
         preprocess=Preprocess(size=size, mean=shift.mean, std=shift.std),
         projector=build_projector(architecture) if projected else None,
     )
-    try:
-        encoder.load_state_dict(tensors, strict=True)
-    except RuntimeError as error:
-        reason = " ".join(str(error).split())[:300]
-        raise ReleaseError(f"{str(path)!r} does not fit: {reason}; is it {layout}?") from error
-    return Imported(encoder.eval().requires_grad_(False), tuple(left_out))
+    _load(encoder, tensors, f"{str(path)!r} does not fit, if it is {layout}")
+    left_out = [*left_out, *beside]
+    return Imported(encoder.eval().requires_grad_(False), tuple(left_out), tuple(unopened))
 
 
-def _state_dict(path: Path) -> dict[str, Tensor]:
+def _load(encoder: Encoder, tensors: dict[str, Tensor], where: str) -> None:
+    expected = encoder.state_dict()
+    # Files from before torch 0.4.1 have no such counts, and nothing needs them.
+    counts = {k: v for k, v in expected.items() if k.endswith(".num_batches_tracked")}
+    tensors = counts | tensors
+    missing = sorted(set(expected) - set(tensors))
+    if missing:
+        raise ReleaseError(f"{where}: it lacks {len(missing)} tensors: {', '.join(missing[:3])}")
+    for name, value in tensors.items():
+        shape = tuple(expected[name].shape) if name in expected else "no such tensor"
+        if shape != tuple(value.shape):
+            raise ReleaseError(f"{where}: {name} is {tuple(value.shape)} where it has {shape}")
+    encoder.load_state_dict(tensors, strict=True)
+
+
+def _read(path: Path) -> tuple[Any, list[str]]:
+    """What a file holds, and the names of the classes in it that were not opened."""
+    where = repr(str(path))
     try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
+        with path.open("rb") as file:
+            head = file.read(64)
+    except OSError as error:
+        raise ReleaseError(f"{where} cannot be read: {error.strerror}") from error
+    if head[8:9] == b"{":  # after the length of its header
+        return _safetensors(path), []
+    if head.startswith(b"version https://git-lfs"):
+        raise ReleaseError(f"{where} stands for a file in Git LFS; get that with `git lfs pull`")
+    if zipfile.is_zipfile(path):
+        with zipfile.ZipFile(path) as archive:
+            if any(name.endswith("/constants.pkl") for name in archive.namelist()):
+                raise ReleaseError(
+                    f"{where} is a TorchScript archive, whose code is not run; save "
+                    "torch.jit.load(file).state_dict() with torch.save"
+                )
+    try:
+        names = torch.serialization.get_unsafe_globals_in_checkpoint(path)
+    except Exception:  # an older format: the reading itself says what is in the way
+        names = []
+    stand_ins: list[Any] = [(stand_in(name), name) for name in names]
+    try:
+        with torch.serialization.safe_globals(stand_ins), warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of the pickle's version
+            return torch.load(path, map_location="cpu", weights_only=True), sorted(names)
     except Exception as error:  # unpickling may raise anything; all of it means the same here
-        reason = next(iter(str(error).strip().splitlines()), type(error).__name__)
         raise ReleaseError(
-            f"{str(path)!r} is not a file of plain tensors: {reason[:200]}; nothing of it was "
-            "executed; save its state_dict alone"
+            f"{where} {_in_the_way(error, names)}; nothing of it was executed; save its "
+            "state_dict() alone, with torch.save"
         ) from error
-    if isinstance(content, dict) and isinstance(content.get("state_dict"), dict):
-        content = content["state_dict"]
-    if not isinstance(content, dict) or not content or not _all_tensors(content):
-        raise ReleaseError(f"{str(path)!r} holds no state dict; save model.state_dict()")
-    return dict(content)
 
 
-def _all_tensors(content: dict[Any, Any]) -> bool:
-    return all(isinstance(k, str) and isinstance(v, Tensor) for k, v in content.items())
+def _in_the_way(error: Exception, names: Sequence[str]) -> str:
+    """What of a file is not plain tensors; torch's own words are of several lines, and coloured."""
+    found = re.search(r"GLOBAL ([\w.]+) ", str(error))
+    classes = list(dict.fromkeys([*([found[1]] if found else []), *sorted(names)]))
+    if classes:
+        more = f" and {len(classes) - 3} more" if len(classes) > 3 else ""
+        return f"holds {', '.join(classes[:3])}{more}, which is not opened"
+    return "is no file of plain tensors that torch wrote, or it is damaged"
 
 
-def _renamed(
-    state: dict[str, Tensor], rules: tuple[tuple[str, str], ...], where: str
-) -> tuple[dict[str, Tensor], list[str]]:
+def _safetensors(path: Path) -> dict[str, Tensor]:
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
+    try:
+        return load_file(path)
+    except (SafetensorError, OSError, ValueError, KeyError) as error:
+        raise ReleaseError(f"{str(path)!r} is not safetensors: {first_line(error)}") from error
+
+
+def _renamed(state: dict[str, Any], layout: str, where: str) -> tuple[dict[str, Tensor], list[str]]:
     """Tensors under our names, and the keys that are left out."""
-    tensors: dict[str, Tensor] = {}
-    left_out, unknown = [], []
-    for key, value in state.items():
-        rule = next((r for r in rules if re.fullmatch(r[0], key)), None)
-        if rule is None:
-            unknown.append(key)
-        elif rule[1]:
-            name = re.sub(rule[0], rule[1], key)
-            if name in tensors:
-                raise ReleaseError(f"{where} has {name} twice, once as {key}")
-            tensors[name] = value
-        else:
-            left_out.append(key)
+    places = {key: place(key, LAYOUTS[layout]) for key in state}
+    unknown = [k for k, found in places.items() if not found and isinstance(state[k], Tensor)]
     if unknown:
         raise ReleaseError(
             f"{where} has {len(unknown)} keys of no such layout: {', '.join(sorted(unknown)[:3])}; "
-            f"give another --layout: {', '.join(LAYOUTS)}"
+            f"{_other_layout(state)}"
         )
+    found = {key: it for key, it in places.items() if it}
+    networks = [it.prefix for it in found.values() if it.name == "backbone.conv1.weight"]
+    prefix = choose(dict.fromkeys(networks), where)
+    tensors: dict[str, Tensor] = {}
+    left_out = [key for key in state if key not in found]  # which hold no tensors
+    for key, (around, name) in found.items():
+        if not name or (around != prefix and around in networks):
+            left_out.append(key)
+        elif name in tensors:
+            raise ReleaseError(f"{where} has {name} twice, once as {key}")
+        elif not isinstance(state[key], Tensor):
+            kind = getattr(state[key], "name", "") or type(state[key]).__name__
+            raise ReleaseError(f"{where} holds {kind} as {key}, where a tensor should be")
+        else:
+            tensors[name] = state[key]
     return tensors, left_out
+
+
+def _other_layout(state: dict[str, Any]) -> str:
+    """What to do about keys that a layout does not know."""
+    for layout, rules in LAYOUTS.items():
+        if all(place(key, rules) for key, value in state.items() if isinstance(value, Tensor)):
+            return f"give another --layout: they are of {layout}"
+    return f"no --layout has them ({', '.join(LAYOUTS)}): save the network's own state_dict() alone"
 
 
 def _architecture(tensors: dict[str, Tensor], where: str) -> Architecture:
