@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import shlex
 import subprocess
 import sys
 from datetime import UTC, datetime
@@ -49,7 +50,7 @@ def measure(
     for data in sets:
         for attack in attacks:
             answer = zoo("attack", "--data", data, *attack, "-m", model, "--probe", str(probe))
-            rows += [_row(answer, r, protocol, name, key, head, attack) for r in answer["results"]]
+            rows += [_row(answer, r, protocol, name, key, head) for r in answer["results"]]
     result = {"sha256": fitted["sha256"], "head": fitted | {"output": probe.name}, "rows": rows}
     (run / f"{key}.json").write_text(json.dumps(result, indent=2) + "\n")
 
@@ -61,15 +62,18 @@ def _row(
     name: str,
     key: str,
     head: list[str],
-    attack: tuple[str, ...],
 ) -> dict[str, Any]:
-    """A row of results.json."""
-    command = ["cfamc-zoo", "attack", "-m", name, "--data", answer["data"], *attack]
-    if key != "own":  # the release has no such head: say how it is made
+    """A row of results.json. Its command names the release where the answer's has the run."""
+    command = shlex.split(answer["command"])
+    command[command.index("-m") + 1] = name
+    at = command.index("--probe")
+    if key == "own":  # the release's own head
+        del command[at : at + 2]
+    else:  # the release has no such head: say how it is made
+        command[at + 1] = f"{key}.safetensors"
         data = answer["data"].removesuffix("-sample")
-        made = ["cfamc-zoo", "probe", "-m", name, "--data", data, *head]
-        file = f"{key}.safetensors"
-        command = [*made, "-o", file, "&&", *command, "--probe", file]
+        made = ["cfamc-zoo", "probe", "-m", name, "--data", data, *head, "-o", command[at + 1]]
+        command = [*made, "&&", *command]
     attacked = bool(row["attack"])
     return {
         "protocol": protocol,
@@ -77,14 +81,14 @@ def _row(
         "attack": row["attack"],
         "norm": answer["norm"] if attacked else "",
         "eps": row["eps"],
-        "steps": answer["steps"] if attacked else 0,
-        "restarts": answer["restarts"] if attacked else 0,
+        "steps": answer.get("steps", 0) if attacked else 0,
+        "restarts": answer.get("restarts", 0) if attacked else 0,
         "data": answer["data"],
         "n": row["n"],
         "value": round(row["value"], 4),
         "low": round(row["low"], 4),
         "high": round(row["high"], 4),
-        "command": " ".join(command),
+        "command": " ".join(w if w == "&&" else shlex.quote(w) for w in command),
         "seed": answer["seed"],
         "versions": answer["versions"],
         "device": answer["device"],

@@ -12,7 +12,7 @@ from cfamc_zoo.cli import output
 from cfamc_zoo.cli.opening import open_model
 from cfamc_zoo.cli.options import Device, Json, Limit, Model, Seed, Threads
 from cfamc_zoo.errors import UnknownNameError, UsageError
-from cfamc_zoo.evaluation.choice import ATTACKS, Choice
+from cfamc_zoo.evaluation.choice import ATTACKS, FEATURE, Choice, named_once, read_settings
 from cfamc_zoo.zoo.spec import FEATURES
 
 if TYPE_CHECKING:
@@ -35,9 +35,19 @@ def attack(
     step_size: Annotated[
         str | None, typer.Option(help="Of pgd and feature, like 1/255. [default: 2.5 eps / steps]")
     ] = None,
-    restarts: Annotated[int, typer.Option(help="Independent runs.")] = 1,
-    start: Annotated[str, typer.Option(help="Of pgd: random or zero.")] = "random",
-    loss: Annotated[str, typer.Option(help="Of pgd: ce, margin or dlr.")] = "ce",
+    restarts: Annotated[
+        int | None, typer.Option(help="Independent runs of pgd and apgd. [default: 1]")
+    ] = None,
+    start: Annotated[
+        str | None, typer.Option(help="Of pgd: random or zero. [default: random]")
+    ] = None,
+    loss: Annotated[
+        str | None, typer.Option(help="Of pgd and apgd: ce, margin or dlr. [default: ce]")
+    ] = None,
+    settings: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="KEY=VALUE", help="Set any setting that the attack has."),
+    ] = None,
     data: Annotated[
         str | None, typer.Option(help="Images and labels. [default: the bundled sample]")
     ] = None,
@@ -49,9 +59,14 @@ def attack(
         typer.Option(help="probe, or knn: every other image votes on the rest, which is attacked."),
     ] = "probe",
     features: Annotated[
-        str, typer.Option(help="Of feature and knn: backbone, representation or projection.")
-    ] = "backbone",
-    distance: Annotated[str, typer.Option(help="Of feature: l2 or cosine.")] = "l2",
+        str | None,
+        typer.Option(
+            help="Of feature and knn: backbone, representation or projection. [default: backbone]"
+        ),
+    ] = None,
+    distance: Annotated[
+        str | None, typer.Option(help="Of feature: l2 or cosine. [default: l2]")
+    ] = None,
     crops: Annotated[
         int | None, typer.Option(min=1, help="Mean of so many crops. [default: the whole image]")
     ] = None,
@@ -74,27 +89,37 @@ def attack(
     json: Json = False,
 ) -> None:
     """Measure clean and robust accuracy."""
-    choice = Choice(attack, steps, step_size, restarts, start, loss)
+    options = {
+        "steps": steps,
+        "step_size": step_size,
+        "restarts": restarts,
+        "start": start,
+        "loss": loss,
+        "distance": distance,
+    }
+    pairs = [(name, value) for name, value in options.items() if value is not None]
+    choice = Choice(attack, named_once([*pairs, *read_settings(settings or [])]))
     if head not in ("probe", "knn"):
         raise UnknownNameError("head", head, ("probe", "knn"))
     if head == "knn" and probe is not None:
         raise UsageError("--head knn and --probe are two heads; give one")
-    if attack == "feature" and probe is not None:
-        raise UsageError("--probe is for attacks on a classifier, not for feature")
-    if features not in FEATURES:
+    if features is not None and features not in FEATURES:
         raise UnknownNameError("feature", features, FEATURES)
+    _check_heads(choice, head, probe)
 
-    from cfamc_zoo.evaluation.plan import Outputs, Plan
+    from cfamc_zoo.evaluation.plan import Asked, Outputs, Plan
 
     plan = Plan(
         choice,
         norm,
         [part.strip() for part in eps.split(",")],
         seed,
+        Asked(model, data, head, probe, features, crops, limit),
         Outputs(save, report, state),
         batch_size,
     )
     plan.outputs.check()
+    choice.settings()  # refuses what the attack does not have
 
     from cfamc_zoo.cli.measuring import conduct
     from cfamc_zoo.evaluation.classifiers import (
@@ -113,29 +138,39 @@ def attack(
     split = head_split(release, probe) if read else None
     dataset = measured_images(release, data, limit=limit, seed=seed, split=split, say=output.note)
     where = find_device(device)
-    if not dataset.classes and attack != "feature":
+    if not dataset.classes and attack != FEATURE:
         output.note(f"note: {dataset.name} has no class folders; running --attack feature")
-        if probe is not None:
-            raise UsageError("--probe is for attacks on a classifier, not for feature")
-        plan = replace(plan, choice=replace(choice, name="feature", steps=None))
-    if plan.choice.name == "feature":
+        choice = replace(choice, name=FEATURE)
+        _check_heads(choice, head, probe)
+        plan = replace(plan, choice=choice)
+    if choice.name == FEATURE or head == "knn":
+        plan = replace(plan, asked=replace(plan.asked, features=features or "backbone"))
+    elif features is not None:
+        raise UsageError("--features is for --attack feature and --head knn; a probe has its own")
+    if choice.name == FEATURE:
         from cfamc_zoo.evaluation.feature_measurement import FeatureMeasurement
         from cfamc_zoo.evaluation.features import FeatureReader
 
-        reader = FeatureReader(reader_of(release, crops, seed), features)
-        subject = _subject(release, dataset)
-        conduct(FeatureMeasurement(reader, subject, plan, distance, where), json)
+        reader = FeatureReader(reader_of(release, crops, seed), features or "backbone")
+        conduct(FeatureMeasurement(reader, _subject(release, dataset), plan, where), json)
         return
 
     from cfamc_zoo.evaluation.measurement import ClassifierMeasurement
 
     if head == "knn":
         votes = reader_of(release, crops, seed)
-        classifier, dataset = neighbours_of(votes, dataset, features, where)
+        classifier, dataset = neighbours_of(votes, dataset, features or "backbone", where)
     else:
         classifier = classifier_of(release, probe, crops, seed)
         dataset = with_classes_of(classifier, dataset, model=model, data=data)
     conduct(ClassifierMeasurement(classifier, _subject(release, dataset), plan, where), json)
+
+
+def _check_heads(choice: Choice, head: str, probe: Path | None) -> None:
+    """An attack on the encoder has no head."""
+    given = "--probe" if probe is not None else "--head knn"
+    if choice.name == FEATURE and (probe is not None or head == "knn"):
+        raise UsageError(f"{given} is for attacks on a classifier, not for {FEATURE}")
 
 
 def _subject(release: Release, dataset: LabelledImages) -> Subject:

@@ -1,98 +1,211 @@
-"""An attack as a person names it: checked at once, without torch; built when it is needed."""
+"""An attack as a person names it, with its settings. A new attack is a line of the table.
+
+The table is read without torch; an attack's class is imported when it is built. The fields of
+that class are its settings, so what it does not have is refused, not dropped.
+"""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, fields
+from fractions import Fraction
+from importlib import import_module
+from typing import TYPE_CHECKING, Any, get_args, get_type_hints
 
 from cfamc_zoo.errors import UnknownNameError, UsageError
-from cfamc_zoo.zoo.threat import parse_epsilon
 
 if TYPE_CHECKING:
     from cfamc_zoo.evaluation.attacks.ensemble import Ensemble
+    from cfamc_zoo.evaluation.attacks.feature import FeatureAttack
     from cfamc_zoo.evaluation.attacks.protocol import Attack
 
-ATTACKS = (
-    *("pgd", "apgd", "apgd-dlr", "apgd-t", "fab", "square"),
-    *("autoattack", "apgd-only", "feature"),
-)
-ENSEMBLES = ("autoattack", "apgd-only")
-LOSSES = ("ce", "margin", "dlr")
-STARTS = ("random", "zero")
-STEPS = {"pgd": 20, "feature": 20, "square": 5000}  # 100 for the others
+
+@dataclass(frozen=True)
+class Entry:
+    """Where an attack is.
+
+    Attributes:
+        where: "module:Name" under evaluation/attacks: a class, or an ensemble that is there.
+        fixed: settings that the name stands for.
+        synonyms: other names of settings.
+    """
+
+    where: str
+    fixed: Mapping[str, str] = field(default_factory=dict)
+    synonyms: Mapping[str, str] = field(default_factory=dict)
+
+
+FEATURE = "feature"  # the one that attacks an encoder, not a classifier
+ATTACKS = {
+    "pgd": Entry("pgd:Pgd"),
+    "apgd": Entry("apgd:Apgd"),
+    "apgd-dlr": Entry("apgd:Apgd", fixed={"loss": "dlr"}),
+    "apgd-t": Entry("apgd:ApgdTargeted"),
+    "fab": Entry("fab:FabTargeted"),
+    "square": Entry("square:Square", synonyms={"steps": "queries"}),
+    "autoattack": Entry("ensemble:AUTOATTACK"),
+    "apgd-only": Entry("ensemble:APGD_ONLY"),
+    FEATURE: Entry("feature:FeatureAttack"),
+}
+# Settings that `cfamc-zoo attack` has an option of its own for; the others go by --set.
+OPTIONS = ("steps", "step_size", "restarts", "start", "loss", "distance")
 
 
 @dataclass(frozen=True)
 class Choice:
-    """A name and its settings; each attack takes of them what it has.
+    """A name, and the settings that were given.
 
     Attributes:
         name: one of ATTACKS.
-        steps: gradient steps, or queries of square; None is the attack's own number.
-        step_size: of pgd and feature, like "1/255".
-        restarts: of pgd and apgd.
-        start: of pgd: "random" or "zero".
-        loss: of pgd: "ce", "margin" or "dlr".
+        given: settings by name; text, as a person writes it, or values.
 
     Raises:
-        UsageError: an unknown name or an impossible setting.
+        UnknownNameError: an unknown attack. Settings are checked when the attack is built.
     """
 
     name: str = "pgd"
-    steps: int | None = None
-    step_size: str | None = None
-    restarts: int = 1
-    start: str = "random"
-    loss: str = "ce"
+    given: Mapping[str, str | float] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        for kind, value, known in (
-            ("attack", self.name, ATTACKS),
-            ("start", self.start, STARTS),
-            ("loss", self.loss, LOSSES),
-        ):
-            if value not in known:
-                raise UnknownNameError(kind, value, known)
-        if self.restarts < 1 or (self.steps is not None and self.steps < 1):
-            raise UsageError(
-                f"--steps {self.steps} --restarts {self.restarts}: both must be at least 1"
-            )
-        if self.name in ENSEMBLES and self.steps is not None:
-            raise UsageError(f"--steps is not for {self.name}, whose settings are AutoAttack's own")
-
-    @property
-    def number(self) -> int:
-        """Steps or queries."""
-        return self.steps or STEPS.get(self.name, 100)
-
-    @property
-    def length(self) -> float | None:
-        """Of a step."""
-        return parse_epsilon(self.step_size) if self.step_size else None
+        if self.name not in ATTACKS:
+            raise UnknownNameError("attack", self.name, ATTACKS)
 
     def attack(self) -> Attack | Ensemble:
-        """What to run against a classifier."""
-        from cfamc_zoo.evaluation.attacks.apgd import Apgd, ApgdTargeted
-        from cfamc_zoo.evaluation.attacks.ensemble import APGD_ONLY, AUTOATTACK
-        from cfamc_zoo.evaluation.attacks.fab import FabTargeted
-        from cfamc_zoo.evaluation.attacks.pgd import Pgd
-        from cfamc_zoo.evaluation.attacks.square import Square
+        """What to run against a classifier.
 
-        match self.name:
-            case "pgd":
-                return Pgd(self.number, self.length, self.restarts, self.start, self.loss)  # type: ignore[arg-type]
-            case "apgd":
-                return Apgd("ce", self.number, self.restarts)
-            case "apgd-dlr":
-                return Apgd("dlr", self.number, self.restarts)
-            case "apgd-t":
-                return ApgdTargeted(self.number)
-            case "fab":
-                return FabTargeted(self.number)
-            case "square":
-                return Square(self.number)
-            case "autoattack":
-                return AUTOATTACK
-            case "apgd-only":
-                return APGD_ONLY
-        raise UsageError(f"{self.name} is an attack on an encoder, not on a classifier")
+        Raises:
+            UsageError: a setting that the attack does not have, or an impossible value.
+        """
+        if self.name == FEATURE:
+            raise UsageError(f"{self.name} is an attack on an encoder, not on a classifier")
+        return self._built()
+
+    def feature_attack(self) -> FeatureAttack:
+        """What to run against an encoder.
+
+        Raises:
+            UsageError: an attack on a classifier, or as `attack`.
+        """
+        if self.name != FEATURE:
+            raise UsageError(f"{self.name} is an attack on a classifier, not on an encoder")
+        return self._built()
+
+    def settings(self) -> dict[str, Any]:
+        """Every setting that the attack has and its value, texts as given; none of an ensemble.
+
+        A step size of None is the attack's own.
+
+        Raises:
+            UsageError: as `attack`.
+        """
+        built, given = self._built(), self._renamed()
+        values = {name: getattr(built, name) for name in self._hints()}
+        return {
+            name: given[name] if isinstance(value, float) and name in given else value
+            for name, value in values.items()
+        }
+
+    def options(self) -> list[str]:
+        """The settings as `cfamc-zoo attack` takes them, all of them, in order."""
+        words = []
+        for name, value in self.settings().items():
+            if value is None or name in ATTACKS[self.name].fixed:
+                continue
+            if name in OPTIONS:
+                words += [_option(name), str(value)]
+            else:
+                words += ["--set", f"{name}={value}"]
+        return words
+
+    def _built(self) -> Any:
+        found, hints = self._found(), self._hints()
+        values = {}
+        for name, value in self._renamed().items():
+            if name not in hints or name in ATTACKS[self.name].fixed:
+                raise UsageError(f"{_option(name)} is not for {self.name}, {self._has()}")
+            values[name] = _converted(hints[name], name, value)
+        return found(**values, **ATTACKS[self.name].fixed) if isinstance(found, type) else found
+
+    def _found(self) -> Any:
+        module, name = ATTACKS[self.name].where.split(":")
+        return getattr(import_module(f"cfamc_zoo.evaluation.attacks.{module}"), name)
+
+    def _hints(self) -> dict[str, Any]:
+        """Types of the settings, by name."""
+        found = self._found()
+        if not isinstance(found, type):
+            return {}
+        hints = get_type_hints(found)
+        return {f.name: hints[f.name] for f in fields(found)}
+
+    def _renamed(self) -> dict[str, str | float]:
+        synonyms = ATTACKS[self.name].synonyms
+        return named_once((synonyms.get(name, name), value) for name, value in self.given.items())
+
+    def _has(self) -> str:
+        names = [name for name in self._hints() if name not in ATTACKS[self.name].fixed]
+        if not names:
+            return "which takes no settings: they are AutoAttack's own"
+        return f"which takes {', '.join(names)}"
+
+
+def read_settings(texts: Iterable[str]) -> list[tuple[str, str]]:
+    """Pairs of name and value of "name=value" texts.
+
+    Raises:
+        UsageError: no such text.
+    """
+    pairs = []
+    for text in texts:
+        name, equals, value = text.partition("=")
+        if not equals or not name.strip():
+            raise UsageError(f"--set {text!r} is not key=value; for example --set steps=50")
+        pairs.append((name.strip().replace("-", "_"), value.strip()))
+    return pairs
+
+
+def named_once(pairs: Iterable[tuple[str, str | float]]) -> dict[str, str | float]:
+    """The pairs as a mapping.
+
+    Raises:
+        UsageError: one name twice.
+    """
+    found: dict[str, str | float] = {}
+    for name, value in pairs:
+        if name in found:
+            raise UsageError(f"{name} is given twice, {found[name]} and {value}; give it once")
+        found[name] = value
+    return found
+
+
+def _option(name: str) -> str:
+    return f"--{name.replace('_', '-')}" if name in OPTIONS else f"--set {name}"
+
+
+def _converted(hint: Any, name: str, value: str | float) -> Any:
+    """The value as a field of that type holds it; its range is the class's to check."""
+    allowed = get_args(hint)
+    if hint is int:
+        try:
+            return int(str(value))
+        except ValueError as error:
+            raise UsageError(f"{name} is {value!r}; it must be a whole number") from error
+    if allowed and all(isinstance(one, str) for one in allowed):
+        if value not in allowed:
+            raise UnknownNameError(name, str(value), allowed)
+        return value
+    return _length(name.replace("_", " "), str(value))
+
+
+def _length(what: str, text: str) -> float:
+    """Of a step, in pixel units of [0, 1]."""
+    try:
+        length = float(Fraction(text.strip()))
+    except (ValueError, ZeroDivisionError) as error:
+        raise UsageError(
+            f"{what} {text!r} is not a number; write a fraction or a decimal, like 1/255"
+        ) from error
+    if not 0 < length <= 1:
+        hint = f"did you mean {text.strip()}/255?" if 1 < length <= 255 else "like 1/255"
+        raise UsageError(f"{what} {text!r} is not in 0..1, the pixel range [0, 1]; {hint}")
+    return length

@@ -11,7 +11,6 @@ import numpy as np
 import torch
 
 from cfamc_zoo.atomic import atomic_file
-from cfamc_zoo.evaluation.attacks.feature import FeatureAttack
 from cfamc_zoo.evaluation.crops import crops_notes, crops_settings
 from cfamc_zoo.evaluation.doubts import Doubt
 from cfamc_zoo.evaluation.features import (
@@ -37,7 +36,6 @@ class FeatureMeasurement:
         reader: images in [0, 1] to vectors.
         subject: what it is, and the images; labels are not needed.
         plan: which attack.
-        distance: "l2" or "cosine".
         device: where to work.
     """
 
@@ -46,11 +44,10 @@ class FeatureMeasurement:
         reader: FeatureReader,
         subject: Subject,
         plan: Plan,
-        distance: str,
         device: torch.device,
     ):
         self.reader, self.subject, self.plan, self.device = reader, subject, plan, device
-        self.attack = FeatureAttack(distance, plan.choice.number, plan.choice.length)  # type: ignore[arg-type]
+        self.attack = plan.choice.feature_attack()
         self.settings: dict[str, Any] = {
             "model": subject.model,
             "sha256": subject.sha256,
@@ -58,11 +55,9 @@ class FeatureMeasurement:
             "data_sha256": subject.digest,
             "attack": plan.choice.name,
             "feature": reader.feature,
-            "distance": distance,
+            **plan.choice.settings(),
             "norm": plan.norm,
             "eps": plan.epsilons,
-            "steps": plan.choice.number,
-            "step_size": plan.choice.step_size,
             "seed": plan.seed,
             "crops": crops_settings(reader.encoder),
         }
@@ -118,6 +113,7 @@ class FeatureMeasurement:
         return {
             **self.settings,
             "rows": self.subject.rows,
+            "command": self.plan.command(self.subject),
             "notes": self.notes,
             "completeness": completeness,
             **environment(self.device),
@@ -198,8 +194,7 @@ class FeatureMeasurement:
             doubts=[],
             pictures_eps=plan.epsilons[plan.largest],
             pictures=self._pictures(),
-            command=plan.command(subject)
-            + f" --features {self.reader.feature} --distance {self.attack.distance}",
+            command=plan.command(subject),
         )
 
     def _pictures(self) -> list[Picture]:

@@ -19,7 +19,7 @@ from cfamc_zoo.evaluation.plan import Plan, Subject
 from cfamc_zoo.evaluation.report import Page, pictures_of, render
 from cfamc_zoo.evaluation.robustness import Accuracy, Advance, accuracies, evaluate
 from cfamc_zoo.evaluation.saving import save
-from cfamc_zoo.zoo.classifier import Classifier, probe_bytes
+from cfamc_zoo.zoo.classifier import Classifier
 from cfamc_zoo.zoo.device import environment
 
 
@@ -50,12 +50,13 @@ class ClassifierMeasurement:
         self.settings: dict[str, Any] = {
             "model": subject.model,
             "sha256": subject.sha256,
-            "head_sha256": hashlib.sha256(probe_bytes(classifier)).hexdigest(),
+            "head_sha256": _head_digest(classifier),
             "data": subject.data,
             "data_sha256": subject.digest,
+            "head": plan.asked.head,
+            "feature": classifier.feature,
             "attack": plan.choice.name,
-            "steps": plan.choice.number,
-            "restarts": plan.choice.restarts,
+            **plan.choice.settings(),
             "settings": [repr(member) for member in members_of(self.attack)],
             "norm": plan.norm,
             "eps": plan.epsilons,
@@ -129,6 +130,7 @@ class ClassifierMeasurement:
         return {
             **self.settings,
             "rows": self.subject.rows,
+            "command": self.plan.command(self.subject),
             "notes": self.notes,
             "doubts": [asdict(doubt) for doubt in self.doubts],
             "completeness": completeness,
@@ -199,3 +201,13 @@ class ClassifierMeasurement:
             ),
             command=plan.command(subject),
         )
+
+
+def _head_digest(classifier: Classifier) -> str:
+    """sha256 (hex) of what the head reads and knows, the same in every process: the bytes of its
+    file are not, since safetensors writes metadata in any order."""
+    content = hashlib.sha256(json.dumps([classifier.feature, classifier.classes]).encode())
+    for name, tensor in sorted(classifier.head.state_dict().items()):
+        content.update(name.encode())
+        content.update(tensor.cpu().numpy().tobytes())
+    return content.hexdigest()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import shlex
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -10,6 +11,7 @@ from typing import TYPE_CHECKING
 from cfamc_zoo.errors import OutputExistsError, UsageError
 from cfamc_zoo.evaluation.choice import Choice
 from cfamc_zoo.evaluation.saving import check_path
+from cfamc_zoo.zoo.registry import list_models
 from cfamc_zoo.zoo.threat import parse_epsilon, threat_of
 
 if TYPE_CHECKING:
@@ -90,6 +92,52 @@ class Outputs:
             raise OutputExistsError(f"{str(path)!r} is already there; move it or give another name")
 
 
+@dataclass(frozen=True)
+class Asked:
+    """Which model, images and head, as they were asked for; None is the default.
+
+    Attributes:
+        model: a name, a folder or ORGANIZATION/NAME.
+        data: a name or a folder.
+        head: "probe", or "knn": neighbours among every other image.
+        probe: file of a head.
+        features: what an attack on the encoder, or the neighbours, read.
+        crops: how many an image's vector is the mean of.
+        limit: how many images were asked for; with neighbours, half of them vote.
+    """
+
+    model: str | None = None
+    data: str | None = None
+    head: str = "probe"
+    probe: Path | None = None
+    features: str | None = None
+    crops: int | None = None
+    limit: int | None = None
+
+    def options(self, subject: Subject) -> list[str]:
+        """As `cfamc-zoo attack` takes them from any folder; a default is named."""
+        named = self.model in {spec.name for spec in list_models()}
+        model = self.model if named else _absolute(self.model)
+        words = ["-m", model or subject.model, "--data", _absolute(self.data) or subject.data]
+        for option, value, usual in (
+            ("--head", self.head, "probe"),
+            ("--probe", self.probe and self.probe.absolute(), None),
+            ("--features", self.features, None),
+            ("--crops", self.crops, None),
+            ("--limit", self.limit, None),
+        ):
+            if value != usual:
+                words += [option, str(value)]
+        return words
+
+
+def _absolute(name: str | None) -> str | None:
+    """The name, or the absolute path where it is a folder."""
+    if name is None or not Path(name).is_dir():
+        return name
+    return str(Path(name).absolute())
+
+
 def batch_size_on(device: torch.device) -> int:
     """How many images are attacked at a time there, where nobody says."""
     return 512 if device.type == "cuda" else 128
@@ -104,6 +152,7 @@ class Plan:
         norm: "linf" or "l2".
         epsilons: radii as they were given.
         seed: of all draws.
+        asked: which model, images and head.
         outputs: files to write.
         batch_size: images at a time; None is 128, 512 on a GPU.
 
@@ -115,6 +164,7 @@ class Plan:
     norm: str
     epsilons: list[str]
     seed: int = 0
+    asked: Asked = Asked()
     outputs: Outputs = Outputs()
     batch_size: int | None = None
 
@@ -133,9 +183,11 @@ class Plan:
         )
 
     def command(self, subject: Subject) -> str:
-        """What measures the same again."""
-        return (
-            f"cfamc-zoo attack -m {subject.model} --data {subject.data} "
-            f"--attack {self.choice.name} --norm {self.norm} "
-            f"--eps {','.join(self.epsilons)} --seed {self.seed} --limit {len(subject)}"
-        )
+        """What measures the same again, from any folder, as a shell takes it.
+
+        The batch size is not among its settings: every image has its own draws.
+        """
+        words = ["cfamc-zoo", "attack", *self.asked.options(subject)]
+        words += ["--attack", self.choice.name, *self.choice.options()]
+        words += ["--norm", self.norm, "--eps", ",".join(self.epsilons), "--seed", str(self.seed)]
+        return shlex.join(words)

@@ -208,7 +208,7 @@ def test_floats_and_bytes_are_the_same_images(tiny_release):
     images, names = colours(size=32)
     labels = np.array([int(name == "tea") for name in names])
     x = torch.from_numpy(images).permute(0, 3, 1, 2)
-    options = {"feature": "backbone", "seed": 4}
+    options = {"features": "backbone", "seed": 4}
     by_kind = [
         cfamc_zoo.probe(str(tiny_release), kind, labels, **options)
         for kind in (images, x, x.float() / 255, (x.float() / 255).numpy())
@@ -228,7 +228,7 @@ def test_floats_and_bytes_are_the_same_images(tiny_release):
         ({"labels": [-1] + [1] * 23}, DataError, "label .*-1.* is none of"),
         ({"labels": [0] * 24}, UsageError, "at least 2 classes"),
         ({"test_images": np.zeros((2, 8, 8, 3), np.uint8)}, UsageError, "both or neither"),
-        ({"feature": "backbones"}, UnknownNameError, "did you mean backbone"),
+        ({"features": "backbones"}, UnknownNameError, "did you mean backbone"),
         (
             {"test_images": np.zeros((1, 8, 8, 3), np.uint8), "test_labels": ["beer"]},
             DataError,
