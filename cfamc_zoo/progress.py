@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Iterator
+import os
+import threading
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from importlib.util import find_spec
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Protocol, Self
+
+from cfamc_zoo.pace import Pace
 
 if TYPE_CHECKING:
     from rich.console import Console
 
-PAUSE = 30.0  # seconds between two lines, at least
+PAUSE = 30.0  # seconds between two lines
 
 
 class Bar(Protocol):
@@ -33,28 +37,38 @@ class Silent:
 
 
 class Lines:
-    """A line now and then, where nothing that was written can be drawn over: in a log."""
+    """A line now and then, though nothing is told of: a log shows that the work goes on.
 
-    def __init__(self, description: str, total: int | None, console: Console):
-        self.description, self.whole, self.console = description, total, console
-        self.done, self.begun = 0, time.monotonic()
-        self.said = self.begun
+    Of the processes of one training run the first alone writes them.
+
+    Args:
+        say: takes a line.
+    """
+
+    def __init__(self, description: str, total: int | None, say: Callable[[str], object]):
+        self._pace, self._say = Pace(description, total), say
+        self._ended = threading.Event()
+        self._writer = threading.Thread(target=self._write, daemon=True)
+
+    def __enter__(self) -> Self:
+        if os.environ.get("RANK", "0") == "0":
+            self._writer.start()
+        return self
+
+    def __exit__(self, *raised: object) -> None:
+        self._ended.set()
+        if self._writer.ident is not None:
+            self._writer.join()
+
+    def _write(self) -> None:
+        while not self._ended.wait(PAUSE):
+            self._say(self._pace.line())
 
     def total(self, n: int) -> None:
-        self.whole = n
+        self._pace.total = n
 
     def advance(self, n: int = 1, status: str = "") -> None:
-        self.done += n
-        now = time.monotonic()
-        if now - self.said >= PAUSE:
-            self.said = now
-            self._say(status, now)
-
-    def _say(self, status: str, now: float) -> None:
-        whole = "" if self.whole is None else f" of {self.whole}"
-        parts = [f"{self.description}: {self.done}{whole}", status, f"{now - self.begun:.0f} s"]
-        text = ", ".join(part for part in parts if part)
-        self.console.print(text, markup=False, highlight=False, soft_wrap=True)
+        self._pace.advance(n, status)
 
 
 @contextmanager
@@ -66,7 +80,9 @@ def shown(description: str, total: int | None) -> Iterator[Bar]:
     # Rich draws in notebooks through ipywidgets, and warns where these are not installed.
     notebook = console.is_jupyter and find_spec("ipywidgets") is not None
     if not (notebook or console.is_terminal):
-        yield Lines(description, total, console)
+        say = partial(console.print, markup=False, highlight=False, soft_wrap=True)
+        with Lines(description, total, say) as lines:
+            yield lines
         return
     with drawn(description, total, console) as bar:
         yield bar

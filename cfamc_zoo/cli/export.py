@@ -67,12 +67,13 @@ def export(
     if single_file is not None:
         from cfamc_zoo.export.single_file import export_single_file
 
-        checked = export_single_file(
-            _release(run),
-            single_file.absolute(),
-            kind="classifier" if classifier else "features",
-            images=load_dataset("cifar10-sample").images[:256],
-        )
+        with output.progress(f"writing {single_file.name}", None):
+            checked = export_single_file(
+                _release(run),
+                single_file.absolute(),
+                kind="classifier" if classifier else "features",
+                images=load_dataset("cifar10-sample").images[:256],
+            )
         if json:
             output.json_result({"file": str(single_file), **checked})
         else:
@@ -84,7 +85,8 @@ def export(
     from cfamc_zoo.zoo.results import read_results
     from cfamc_zoo.zoo.weights import PROBE
 
-    encoder, config = _source(run, layout, normalization)
+    with output.progress(f"reading {run.name}", None):
+        encoder, config = _source(run, layout, normalization)
     others = {}
     if probe is not None:
         if not probe.is_file():
@@ -95,14 +97,15 @@ def export(
         others[PROBE] = probe.read_bytes()
         attach_probe(encoder, others[PROBE], str(probe))
     sample = load_dataset("cifar10-sample").first(256)
-    release = export_release(
-        encoder,
-        replace(config, name=name or target.name, files={}),
-        target.absolute(),
-        images=sample.images,
-        data=sample.name,
-        others=others,
-    )
+    with output.progress(f"writing and checking {target.name}", None):
+        release = export_release(
+            encoder,
+            replace(config, name=name or target.name, files={}),
+            target.absolute(),
+            images=sample.images,
+            data=sample.name,
+            others=others,
+        )
     if json:
         output.json_result({**release.config.to_json(), "results": read_results(release)})
     else:

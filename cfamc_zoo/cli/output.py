@@ -12,11 +12,10 @@ from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any, Literal
 
 from cfamc_zoo.errors import StorageError
-from cfamc_zoo.progress import Bar, Silent, drawn
+from cfamc_zoo.progress import Bar, Lines, drawn
 
 if TYPE_CHECKING:
     from cfamc_zoo.training.loop import Report
-
 
 ANYTHING = "cfamc-zoo"  # how encoding errors are handled
 
@@ -122,9 +121,10 @@ def table(
 
 @contextmanager
 def progress(description: str, total: int | None) -> Iterator[Bar]:
-    """A bar with rate and time left on a terminal's stderr; silent elsewhere."""
+    """A bar with rate and time left on a terminal's stderr, elsewhere a line every half minute."""
     if not sys.stderr.isatty():
-        yield Silent()
+        with Lines(description, total, note) as lines:
+            yield lines
         return
     from rich.console import Console
 
