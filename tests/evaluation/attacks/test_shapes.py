@@ -121,8 +121,36 @@ def test_crops_of_oblong_images_are_in_them_and_fill_them(size):
 
 
 def test_an_encoder_over_crops_takes_oblong_images():
-    reader = MultiCrop(make_encoder(), CropPlan(2, (0.2, 1.0), (0.75, 1.333)))
-    assert reader(torch.rand(2, 3, 40, 24)).shape == (2, 32)
+    encoder, images = make_encoder(), torch.rand(2, 3, 40, 24)
+    some = MultiCrop(encoder, CropPlan(2, (0.2, 0.5), (0.75, 1.333)))
+    assert some(images).shape == (2, 32)
+    # No square has the image's whole area, so the crop is the image.
+    whole = MultiCrop(encoder, CropPlan(1, (1.0, 1.0), (1.0, 1.0)))
+    torch.testing.assert_close(whole(images), encoder(images), rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("size", [(17, 22), (22, 17), (8, 40)])
+def test_the_first_l2_perturbation_tiles_the_middle_of_the_image(size):
+    images = torch.full((2, 3, *size), 0.5)
+    batch = Batch(images, torch.zeros(2, dtype=torch.long), range(2), 2)
+    seen = []
+
+    class Seeing(nn.Module):
+        def forward(self, x):
+            seen.append(x.detach().clone())
+            return torch.stack((x.mean((1, 2, 3)), -x.mean((1, 2, 3))), 1)
+
+    with attacked(Seeing(), images, batch.labels, 2) as target:
+        seen.clear()
+        Square(1).run(target, batch, threat_of("l2", "0.5"))
+    touched = (seen[0] != images).any(1)
+    tile = min(size) // 5
+    rows, columns = touched.any(2), touched.any(1)
+    for part, side in ((rows, size[0]), (columns, size[1])):
+        margin = (side - side // tile * tile) // 2
+        expected = torch.zeros(side, dtype=torch.bool)
+        expected[margin : margin + side // tile * tile] = True
+        assert torch.equal(part, expected.expand(2, -1))
 
 
 def test_onnx_runtime_scores_any_shape():
