@@ -114,11 +114,11 @@ def test_free_training_perturbs_within_epsilon_and_keeps_delta(make_recipe, imag
     engine = Engine(make_recipe(), images, CPU)
     engine.step(0)
     first = engine.delta.clone()
-    engine.step(1)
-    for delta in (first, engine.delta):
-        assert 0 < delta.abs().max() <= 8 / 255 + 1e-6
-    # The next batch starts from it: two passes of 0.01 alone could not undo where it stands.
-    assert (engine.delta - first).abs().max() <= 2 * 0.01 + 8 / 255
+    for number in range(1, 4):
+        engine.step(number)
+        assert 0 < engine.delta.abs().max() <= 8 / 255 + 1e-6
+    # Each batch starts from it: its own two passes of 0.01 come to 0.02 at most.
+    assert engine.delta.abs().max() > 0.02 + 1e-6
     assert (first != 0).float().mean() > 0.5
 
 
