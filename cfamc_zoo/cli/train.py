@@ -6,6 +6,7 @@ import signal
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -31,7 +32,9 @@ REPORTING = (
 
 def train(
     recipe: Annotated[str, typer.Argument(help="A recipe's name, or a TOML file.")],
-    data: Annotated[str | None, typer.Option(help="Train on these images instead.")] = None,
+    data: Annotated[
+        str | None, typer.Option(help="Train on these images: a named set or a folder.")
+    ] = None,
     run: Annotated[Path | None, typer.Option("-o", "--output", help="Folder of the run.")] = None,
     settings: Annotated[
         list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Set a recipe key.")
@@ -58,7 +61,12 @@ def train(
     """Pretrain an encoder from a recipe."""
     from cfamc_zoo.training.recipe import load_recipe
 
-    chosen = load_recipe(recipe, [*(settings or []), *([f'data="{data}"'] if data else [])])
+    chosen = load_recipe(recipe, settings or [])
+
+    from cfamc_zoo.training.images import data_name, training_images
+
+    source = data or chosen.data
+    chosen = replace(chosen, data=data_name(source))
     if max_minutes is not None and max_minutes <= 0:
         raise UsageError(f"--max-minutes is {max_minutes:g}; it must be over 0")
     if start is not None and resume:
@@ -75,32 +83,43 @@ def train(
     keep_freed_memory()
     use_threads(threads)
     if estimate:
-        _estimate(chosen, device, as_json=json)
+        tried = training_images(source, chosen.size, say=output.note, progress=output.progress)
+        _estimate(chosen, tried.images, device, as_json=json)
         return
     deadline = time.monotonic() + (max_minutes or float("inf")) * 60
     with (
         distributed.join(find_device(device)) as where,
         _interruptible() as interrupted,
-        output.training_progress(chosen.name) as progress,
         ExitStack() as stack,
     ):
         origin = start_from(start, chosen) if start is not None else None
         done = _open_run(run, chosen, resume)
-        logs = [progress]
+        first = distributed.rank() == 0
+        images = training_images(
+            source,
+            chosen.size,
+            say=output.note if first else lambda text: None,
+            progress=output.progress,
+            stop=interrupted,
+        )
+        if done:
+            images.check(run)
+        elif first:
+            images.record(run)
+        logs = [stack.enter_context(output.training_progress(chosen.name))]
         if tensorboard and distributed.rank() == 0:
             from cfamc_zoo.training.tensorboard import tensorboard as open_log
 
             logs.append(stack.enter_context(open_log(run, after=done)))
         result = train(
             chosen,
-            _images(chosen.data),
+            images.images,
             run,
             device=where,
             report=_to_all(logs),
             stop=lambda: interrupted() or time.monotonic() > deadline,
             start=origin,
         )
-        first = distributed.rank() == 0
     if not first:
         return
     if plot:
@@ -127,13 +146,13 @@ def train(
         output.result(str(folder or run))
 
 
-def _estimate(recipe: Recipe, device: str | None, *, as_json: bool) -> None:
+def _estimate(recipe: Recipe, images: np.ndarray, device: str | None, *, as_json: bool) -> None:
     from dataclasses import asdict
 
     from cfamc_zoo.training.estimate import estimate
     from cfamc_zoo.zoo.device import find_device
 
-    found = estimate(recipe, _images(recipe.data), find_device(device))
+    found = estimate(recipe, images, find_device(device))
     if as_json:
         output.json_result(asdict(found) | {"seconds": found.seconds})
         return
@@ -182,20 +201,11 @@ def _to_all(logs: Sequence[Callable[[Report], None]]) -> Callable[[Report], None
     return report
 
 
-def _images(data: str) -> np.ndarray:
-    """The training images; a bundled sample has test images only, which will do for a trial."""
-    from cfamc_zoo.datasets import SAMPLES, load_dataset
-
-    if data in SAMPLES:
-        output.note(f"{data} holds test images: fine for trying things out, not for results")
-        return load_dataset(data, "test").images
-    return load_dataset(data, "train").images
-
-
 def _save(recipe: Recipe, result: Result, run: Path, device: str) -> Path:
     """The trained encoder as a release folder inside the run."""
     import torch
 
+    from cfamc_zoo.training.images import recorded
     from cfamc_zoo.version import __version__
     from cfamc_zoo.zoo.spec import FORMAT_VERSION, ReleaseConfig
     from cfamc_zoo.zoo.weights import save_release
@@ -213,6 +223,7 @@ def _save(recipe: Recipe, result: Result, run: Path, device: str) -> Path:
             "torch": torch.__version__,
             "device": device,
             "data": recipe.data,
+            **recorded(run),
             "steps": result.step,
             "seconds": round(result.seconds, 1),
         }

@@ -7,6 +7,7 @@ B images a batch, V views an image. Of P processes each holds b = B / P images; 
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import torch
@@ -39,7 +40,7 @@ class Engine:
 
     Args:
         recipe: what to do.
-        images: (N, S, S, 3) uint8; the whole data set is put on the device.
+        images: (N, S, S, 3) uint8; as `Batches` takes them.
         device: where to train.
         start: the encoder to go on from, of the recipe's architecture; it is taken over, and
             gets a projector if it has none. Without it the weights are random.
@@ -67,6 +68,11 @@ class Engine:
                 f"batch_size {recipe.batch_size} does not divide among {world_size()} processes; "
                 "--set batch_size to a multiple"
             )
+        if images.shape[1:] != (recipe.size, recipe.size, 3):
+            raise UsageError(
+                f"images are {images.shape[1:]}, the recipe's are {recipe.size} pixels wide and "
+                f"high; resize them or --set size={images.shape[1]}"
+            )
         self.recipe = recipe
         self.layout = _layout(recipe, device, self.layout)
         share = recipe.batch_size // world_size()
@@ -80,6 +86,7 @@ class Engine:
         encoder.projector = encoder.projector or projector
         encoder = encoder.to(device).to(memory_format=self.layout).train().requires_grad_()
         self.encoder = synchronize(encoder, device)
+        self.encoder.preprocess = replace(self.encoder.preprocess, size=recipe.size)
         self.averaged: AveragedModel | None = None  # of the weights, after each batch
         if recipe.averaging:
             average = get_ema_multi_avg_fn(recipe.averaging)
@@ -99,7 +106,7 @@ class Engine:
         self.clean_views = recipe.objective.clean_views
         perturbed = (recipe.views.count - self.clean_views) * share
         # Free training's perturbation, kept from batch to batch and over epochs.
-        self.delta = torch.zeros(perturbed, *self.batches.data.shape[1:], device=device)
+        self.delta = torch.zeros(perturbed, *self.batches.image_shape, device=device)
 
         precisions = {"float32": torch.float32, "bfloat16": torch.bfloat16}
         self.precision = precisions.get(recipe.precision) or fast_dtype(device)

@@ -92,6 +92,7 @@ class Recipe:
     title: str
     source: str
     data: str = "cifar10"
+    size: int = 32  # pixels: every image is brought to it, and so is the model's input
     epochs: int = 10
     batch_size: int = 100  # images; crops are views.count times as many
     max_steps: int = 0  # batches after which to stop early; 0 is the whole schedule
@@ -119,6 +120,7 @@ class Recipe:
         minutes = self.checkpoint_minutes
         _require(minutes > 0, "checkpoint_minutes", minutes, "over 0")
         _require(0 <= self.averaging < 1, "averaging", self.averaging, "0 <= decay < 1")
+        _require(16 <= self.size <= 1024, "size", self.size, "in 16..1024")
         _require(self.views.count >= 2, "views.count", self.views.count, "at least 2")
         _require(
             0 < self.views.scale[0] <= self.views.scale[1] <= 1,

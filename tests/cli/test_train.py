@@ -8,6 +8,7 @@ import sys
 import time
 
 import pytest
+from PIL import Image
 
 TINY = [
     "cf-amc-ssl-thin",
@@ -51,6 +52,30 @@ def test_a_run_leaves_a_release_that_loads_and_goes_on_where_it_stopped(tmp_path
     assert again.stderr.count("\n") == 1 and "--resume" in again.stderr
     train(*TINY, "-o", run, "--set=max_steps=5", "--resume")
     assert steps(run) == [1, 2, 3, 4, 5]
+
+
+def test_a_folder_of_photos_is_trained_on_at_the_recipes_size(tmp_path, sample, monkeypatch):
+    folder = tmp_path / "my photos"
+    for i, pixels in enumerate(sample.images[:9]):
+        path = folder / "ab"[i % 2] / "deep" / f"{i}.jpg"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(pixels).resize((60, 40 + i)).save(path)
+    (folder / "broken.png").write_bytes(b"no image")
+    monkeypatch.setenv("CFAMC_ZOO_CACHE", str(tmp_path / "cache"))
+    monkeypatch.chdir(folder)
+    own = [a for a in TINY if not a.startswith("--data")]
+    own += ["--data=.", "--set=size=48", "-o", str(tmp_path / "run"), "--json"]
+    done = train(*own, "--set=max_steps=1", "--set=epochs=3")
+    assert "1 of 10 images (1 not an image" in done.stderr
+    config = json.loads((tmp_path / "run" / "release" / "config.json").read_text())
+    assert config["preprocess"]["size"] == config["recipe"]["size"] == 48
+    assert config["recipe"]["data"] == config["provenance"]["data"] == "my photos"
+    assert config["provenance"]["images"] == 9 and config["provenance"]["images_sha256"]
+
+    train(*own, "--set=max_steps=2", "--set=epochs=3", "--resume")
+    (folder / "a" / "deep" / "0.jpg").unlink()
+    other = train(*own, "--set=max_steps=3", "--set=epochs=3", "--resume", code=2)
+    assert "started with other images of 'my photos'" in other.stderr
 
 
 def test_a_run_is_resumed_with_its_own_recipe_only(tmp_path):
