@@ -152,7 +152,7 @@ def attack(
         from cfamc_zoo.evaluation.features import FeatureReader
 
         reader = FeatureReader(reader_of(release, crops, seed), features or "backbone")
-        conduct(FeatureMeasurement(reader, _subject(release, dataset), plan, where), json)
+        conduct(FeatureMeasurement(reader, _subject(release, dataset, model), plan, where), json)
         return
 
     from cfamc_zoo.evaluation.measurement import ClassifierMeasurement
@@ -163,7 +163,7 @@ def attack(
     else:
         classifier = classifier_of(release, probe, crops, seed)
         dataset = with_classes_of(classifier, dataset, model=model, data=data)
-    conduct(ClassifierMeasurement(classifier, _subject(release, dataset), plan, where), json)
+    conduct(ClassifierMeasurement(classifier, _subject(release, dataset, model), plan, where), json)
 
 
 def _check_heads(choice: Choice, head: str, probe: Path | None) -> None:
@@ -173,7 +173,8 @@ def _check_heads(choice: Choice, head: str, probe: Path | None) -> None:
         raise UsageError(f"{given} is for attacks on a classifier, not for {FEATURE}")
 
 
-def _subject(release: Release, dataset: LabelledImages) -> Subject:
+def _subject(release: Release, dataset: LabelledImages, model: str | None) -> Subject:
+    from cfamc_zoo.evaluation.facts import card_of
     from cfamc_zoo.evaluation.plan import Subject
 
     return Subject(
@@ -184,4 +185,5 @@ def _subject(release: Release, dataset: LabelledImages) -> Subject:
         dataset.classes,
         dataset.name,
         dataset.rows,
+        card=card_of(model, release),
     )

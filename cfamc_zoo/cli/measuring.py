@@ -43,5 +43,7 @@ def _show(
     if json:
         output.json_result(measurement.as_json(completeness))
     else:
+        for text in measurement.legend:
+            output.note(text)
         headers, rows, right = measurement.table()
         output.table(headers, rows, right=right)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from statistics import median
 from typing import Any
@@ -13,6 +12,7 @@ import torch
 from cfamc_zoo.atomic import atomic_file
 from cfamc_zoo.evaluation.crops import crops_notes, crops_settings
 from cfamc_zoo.evaluation.doubts import Doubt
+from cfamc_zoo.evaluation.facts import facts_of
 from cfamc_zoo.evaluation.features import (
     FeatureReader,
     FeatureRobustness,
@@ -21,12 +21,24 @@ from cfamc_zoo.evaluation.features import (
 )
 from cfamc_zoo.evaluation.ledger import ledger_for
 from cfamc_zoo.evaluation.plan import Plan, Subject
-from cfamc_zoo.evaluation.report import Page, Picture, render, shown_of
-from cfamc_zoo.evaluation.robustness import Accuracy, Advance, accuracy_of
+from cfamc_zoo.evaluation.report import Picture, shown_of
+from cfamc_zoo.evaluation.robustness import Advance
 from cfamc_zoo.evaluation.saving import save
+from cfamc_zoo.evaluation.vector_page import VectorPage, render_vectors
 from cfamc_zoo.zoo.device import environment
 
-RETRIEVAL, LOYALTY = "top-1 retrieval", "nearer to itself than to its partner"
+LEGEND = (
+    "no labels were used, and nothing here is a robust accuracy; of {n:,} images, compared with "
+    "each other:",
+    "pushed: how far the median image can be moved from its own vector, as the part of all pairs "
+    "of images that are at most so far apart (0.5: as far as a typical pair)",
+    "pulled: how near the median image can be brought to a random other one, as the same part "
+    "(near 0: it passes for the other)",
+    "breakaway: how often a random other image is nearer to a pushed one than its own clean self",
+    "overlap: how often, of two images pulled towards each other, the other comes nearer to an "
+    "image than the image itself stays",
+    "top-1: how often a search among these {n:,} images with a pushed one still finds itself",
+)
 
 
 class FeatureMeasurement:
@@ -79,6 +91,11 @@ class FeatureMeasurement:
             f"{self.reader.feature} of {self.subject.model} on {self.subject.data}, "
             f"{self.plan.norm}, {self.attack.distance}"
         )
+
+    @property
+    def legend(self) -> list[str]:
+        """What the table's columns mean, for a person."""
+        return [line.format(n=len(self.subject)) for line in LEGEND]
 
     @property
     def total(self) -> int:
@@ -168,33 +185,23 @@ class FeatureMeasurement:
                 stands=[(self.ledger.stage(*part).verdicts == 1).tolist() for part in parts],
             )
         if plan.outputs.report is not None:
-            page = render(self._page())
+            page = render_vectors(self._page())
             with atomic_file(plan.outputs.report) as temporary:
                 temporary.write_text(page, encoding="utf-8")
 
-    def _page(self) -> Page:
+    def _page(self) -> VectorPage:
         """Its pictures are the pushed images of the largest radius."""
-        plan, subject, n = self.plan, self.subject, len(self.subject)
-        # An image as it is finds itself, at distance zero.
-        rows = [Accuracy(RETRIEVAL, "", "", [True] * n, 0.0)]
-        for eps in plan.epsilons:
-            rows.append(accuracy_of(RETRIEVAL, self.ledger.stage("push", eps)))
-            rows.append(accuracy_of(LOYALTY, self.ledger.stage("pull", eps)))
-        facts = {**self.settings, **environment(self.device)}
-        for r in self.results:
-            measures = {k: v for k, v in _row(r).items() if k.endswith(("risk", "quantile"))}
-            facts[f"at {r.eps}"] = ", ".join(f"{k} {v:.4g}" for k, v in measures.items())
-        return Page(
-            title=f"{subject.model}, {self.reader.feature}, under {self.attack.steps} steps of "
-            f"label-free PGD, {plan.norm}, on {subject.data}",
-            facts=[(k, v if isinstance(v, str) else json.dumps(v)) for k, v in facts.items()],
-            accuracies=rows,
-            worst="push",
+        plan, subject = self.plan, self.subject
+        return VectorPage(
+            title=f"How far vectors of {subject.model} move: {self.reader.feature} under "
+            f"{self.attack.steps} steps of label-free PGD, {plan.norm}, on {subject.data}",
+            facts=facts_of({**self.settings, **environment(self.device)}, self.attack),
+            results=self.results,
             norm=plan.norm,
-            doubts=[],
             pictures_eps=plan.epsilons[plan.largest],
             pictures=self._pictures(),
             command=plan.command(subject),
+            card=subject.card,
         )
 
     def _pictures(self) -> list[Picture]:
@@ -221,6 +228,9 @@ def _row(r: FeatureRobustness) -> dict[str, Any]:
         "n": len(r.retrieved),
         "push_median_universal_quantile": median(r.push_quantiles),
         "pull_median_universal_quantile": median(r.pull_quantiles),
+        "push_median_distance": median(r.push_distances),
+        "pull_median_distance": median(r.pull_distances),
+        "pair_distance_quantiles": dict(zip(("10%", "50%", "90%"), r.typical, strict=True)),
         "breakaway_risk": r.breakaway_risk,
         "overlap_risk": r.overlap_risk,
         "retrieval_top1": value,

@@ -47,6 +47,10 @@ class FeatureRobustness:
             attacker moved the vector as far as a median pair is apart.
         pull_quantiles: of each x>x': the universal quantile of d(f(x>x'), f(x')). Near 0 means:
             the image passes for its partner.
+        push_distances: (N,) of each x^: d(f(x^), f(x)).
+        pull_distances: of each x>x': d(f(x>x'), f(x')).
+        typical: distances that a tenth, half and nine tenths of all pairs of clean images are at
+            most apart.
         breakaway_risk: the part of all (x, x') with d(f(x^), f(x')) < d(f(x^), f(x)): how often
             a random other image is nearer to the attacked one than its own clean self.
         overlap_risk: the part of the pairs with d(f(x), f(x'>x)) < d(f(x), f(x>x')): x' pulled
@@ -60,6 +64,9 @@ class FeatureRobustness:
     eps: str
     push_quantiles: list[float]
     pull_quantiles: list[float]
+    push_distances: list[float]
+    pull_distances: list[float]
+    typical: tuple[float, float, float]
     breakaway_risk: float
     overlap_risk: float
     nearest: list[int]
@@ -233,10 +240,15 @@ class _Raid:
         kept = measure(clean[a], self.pulled[a])
         reached = measure(clean[a], self.pulled[b])
         remaining = torch.cat((measure(clean[b], self.pulled[a]), reached))
+        moved = measure(self.pushed, clean)
+        tenth, half, most = (pairs[int(part * (len(pairs) - 1))].item() for part in (0.1, 0.5, 0.9))
         return FeatureRobustness(
             eps=self.eps,
-            push_quantiles=_quantiles(pairs, measure(self.pushed, clean)),
+            push_quantiles=_quantiles(pairs, moved),
             pull_quantiles=_quantiles(pairs, remaining),
+            push_distances=moved.tolist(),
+            pull_distances=remaining.tolist(),
+            typical=(tenth, half, most),
             breakaway_risk=self.nearer / (n * (n - 1)),
             overlap_risk=(reached < kept).float().mean().item(),
             nearest=self.nearest.tolist(),

@@ -14,6 +14,7 @@ from cfamc_zoo.atomic import atomic_file
 from cfamc_zoo.evaluation.attacks.ensemble import members_of, substitutions
 from cfamc_zoo.evaluation.crops import crops_notes, crops_settings
 from cfamc_zoo.evaluation.doubts import Doubt, compare, examine
+from cfamc_zoo.evaluation.facts import facts_of
 from cfamc_zoo.evaluation.ledger import ledger_for
 from cfamc_zoo.evaluation.plan import Plan, Subject
 from cfamc_zoo.evaluation.report import Page, pictures_of, render
@@ -77,6 +78,11 @@ class ClassifierMeasurement:
     @property
     def headline(self) -> str:
         return f"{self.subject.model} on {self.subject.data}, {self.plan.norm}, {self.device}"
+
+    @property
+    def legend(self) -> list[str]:
+        """What the table's columns mean, for a person: they say it themselves."""
+        return []
 
     @property
     def total(self) -> int:
@@ -182,10 +188,9 @@ class ClassifierMeasurement:
         assert self.ledger.adversarial is not None
         shown = plan.epsilons[plan.largest]
         verdicts = next(a.correct for a in self.accuracies if a.attack == worst and a.eps == shown)
-        facts = {**self.settings, **environment(self.device)}
         return Page(
             title=f"{subject.model} under {worst}, {plan.norm}, on {subject.data}",
-            facts=[(k, v if isinstance(v, str) else json.dumps(v)) for k, v in facts.items()],
+            facts=facts_of({**self.settings, **environment(self.device)}, self.attack),
             accuracies=self.accuracies,
             worst=worst,
             norm=plan.norm,
@@ -200,6 +205,7 @@ class ClassifierMeasurement:
                 verdicts,
             ),
             command=plan.command(subject),
+            card=subject.card,
         )
 
 

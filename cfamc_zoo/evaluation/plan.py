@@ -31,6 +31,7 @@ class Subject:
         classes: names; empty where there are no labels.
         data: name of the images.
         rows: which of its rows they are, in words.
+        card: where the model's card is; empty where that is not known.
     """
 
     model: str
@@ -40,6 +41,7 @@ class Subject:
     classes: tuple[str, ...]
     data: str
     rows: str = ""
+    card: str = ""
 
     @property
     def digest(self) -> str:

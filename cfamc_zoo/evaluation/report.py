@@ -4,22 +4,20 @@ from __future__ import annotations
 
 import base64
 import io
-import math
-from dataclasses import dataclass
-from html import escape
-from importlib import resources
-from string import Template
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from functools import cache
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 from PIL import Image
 from torch import nn
 
+from cfamc_zoo.evaluation.chart import Chart, Point
 from cfamc_zoo.evaluation.robustness import Accuracy
 from cfamc_zoo.zoo.threat import parse_epsilon
-
-WIDTH, HEIGHT, LEFT, BOTTOM, TOP, RIGHT = 420, 260, 36, 44, 14, 12  # of the curve, in pixels
-APART = 40  # pixels between two labels, at least
 
 
 @dataclass(frozen=True)
@@ -40,6 +38,26 @@ class Picture:
     before: str
     after: str
 
+    @property
+    def fell(self) -> bool:
+        return self.after != self.label
+
+    @property
+    def gain(self) -> float:
+        """How much the change is enlarged so that its largest value fills the range."""
+        largest = float(np.abs(self.perturbed - self.clean).max())
+        return 0.5 / largest if largest else 1.0
+
+    @property
+    def change(self) -> np.ndarray:
+        """(C, H, W), enlarged, around grey."""
+        return 0.5 + self.gain * (self.perturbed - self.clean)
+
+
+def today() -> str:
+    """The day in UTC, like 2026-01-31."""
+    return datetime.now(UTC).strftime("%Y-%m-%d")
+
 
 @dataclass(frozen=True)
 class Page:
@@ -47,7 +65,7 @@ class Page:
 
     Attributes:
         title: names the model and the data.
-        facts: pairs of name and value: norm, seed, versions, device, digests.
+        facts: pairs of name and value, in words: norm, seed, versions, device, digests.
         accuracies: rows of `evaluate`.
         worst: the attack whose rows are the curve.
         norm: of the radii.
@@ -55,6 +73,8 @@ class Page:
         pictures_eps: the radius of the pictures.
         pictures: a few images.
         command: what makes the page again.
+        card: where the model's card is; empty where that is not known.
+        date: of the measurement.
     """
 
     title: str
@@ -66,6 +86,36 @@ class Page:
     pictures_eps: str
     pictures: list[Picture]
     command: str
+    card: str = ""
+    date: str = field(default_factory=today)
+
+    @property
+    def clean(self) -> Accuracy:
+        return self.accuracies[0]
+
+    @property
+    def robust(self) -> list[Accuracy]:
+        """The worst case at each radius."""
+        return [a for a in self.accuracies if a.attack == self.worst]
+
+    def chart(self) -> Chart:
+        """Accuracy against epsilon, with its intervals."""
+        points = [
+            Point(
+                parse_epsilon(a.eps, self.norm) if a.attack else 0.0,
+                a.eps or "0",
+                a.value,
+                f"{a.value:.1f}",
+                *a.interval,
+            )
+            for a in (self.clean, *self.robust)
+        ]
+        return Chart(
+            names=("accuracy, %", f"epsilon, the largest perturbation ({self.norm})"),
+            top=100,
+            curves=[("accuracy", sorted(points, key=lambda p: p.x))],
+            levels=[(level, str(level)) for level in (0, 25, 50, 75, 100)],
+        )
 
 
 @torch.no_grad()
@@ -109,134 +159,37 @@ def shown_of(verdicts: list[bool | None]) -> list[int]:
 
 
 def render(page: Page) -> str:
-    """The page as HTML, without any reference to other files or hosts."""
-    template = Template(
-        (resources.files("cfamc_zoo") / "evaluation/report.html").read_text("utf-8")
+    """The page as HTML, without any reference to files or hosts but the card's."""
+    return render_template("accuracy.html", page)
+
+
+def render_template(name: str, page: object) -> str:
+    """A page of one of the templates beside this file. Every value is escaped as text."""
+    return _environment().get_template(name).render(page=page)
+
+
+@cache
+def _environment() -> Any:
+    from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+    environment = Environment(
+        loader=FileSystemLoader(Path(__file__).parent / "pages"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
     )
-    return template.substitute(
-        title=escape(page.title),
-        headline=_headline(page),
-        doubts=_doubts(page.doubts),
-        rows="\n".join(map(_row, page.accuracies)),
-        curve=_curve(page),
-        pictures_eps=escape(page.pictures_eps),
-        pictures="\n".join([*_channels(page.pictures), *map(_figure, page.pictures)]),
-        facts="\n".join(f"<dt>{escape(k)}</dt><dd>{escape(v)}</dd>" for k, v in page.facts),
-        command=escape(page.command),
-    )
+    environment.filters |= {"png": _png, "left_out": _left_out}
+    return environment
 
 
-def _headline(page: Page) -> str:
-    clean = page.accuracies[0]
-    parts = [f"<b>{clean.value:.1f}%</b> clean"]
-    parts += [
-        f"<b>{a.value:.1f}%</b> at {escape(a.eps)}"
-        for a in page.accuracies
-        if a.attack == page.worst
-    ]
-    return ", ".join(parts)
-
-
-def _doubts(doubts: list[str]) -> str:
-    if not doubts:
-        return '<p class="fine">The self-checks raised no doubt.</p>'
-    items = "".join(f"<li>{escape(d)}</li>" for d in doubts)
-    return f'<div class="warn"><b>Reasons for doubt</b><ul>{items}</ul></div>'
-
-
-def _row(a: Accuracy) -> str:
-    low, high = a.interval
-    cells = [
-        ("", escape(a.attack or "none")),
-        ("", escape(a.eps or "0")),
-        ("n", f"{a.value:.2f}"),
-        ("n", f"{low:.2f} to {high:.2f}"),
-        ("n", str(a.n)),
-        ("n", f"{a.seconds:.1f}"),
-    ]
-    return "<tr>" + "".join(f'<td class="{c}">{t}</td>' for c, t in cells) + "</tr>"
-
-
-def _curve(page: Page) -> str:
-    """Accuracy against epsilon, with its intervals, as inline SVG."""
-    points = [(0.0, page.accuracies[0])]
-    points += [
-        (parse_epsilon(a.eps, page.norm), a) for a in page.accuracies if a.attack == page.worst
-    ]
-    points.sort(key=lambda p: p[0])
-    largest = points[-1][0] or 1.0
-
-    def x(eps: float) -> float:
-        return LEFT + eps / largest * (WIDTH - LEFT - RIGHT)
-
-    def y(percent: float) -> float:
-        return TOP + (100 - percent) / 100 * (HEIGHT - TOP - BOTTOM)
-
-    parts = []
-    for percent in (0, 25, 50, 75, 100):
-        parts.append(
-            f'<line class="grid" x1="{LEFT}" x2="{WIDTH - RIGHT}" y1="{y(percent):.1f}" '
-            f'y2="{y(percent):.1f}"/><text class="tick" x="{LEFT - 8}" y="{y(percent) + 4:.1f}" '
-            f'text-anchor="end">{percent}</text>'
-        )
-    line = " ".join(f"{x(eps):.1f},{y(a.value):.1f}" for eps, a in points)
-    low = " ".join(f"{x(eps):.1f},{y(a.interval[0]):.1f}" for eps, a in points)
-    high = " ".join(f"{x(eps):.1f},{y(a.interval[1]):.1f}" for eps, a in reversed(points))
-    parts.append(f'<polygon class="band" points="{low} {high}"/>')
-    parts.append(f'<polyline class="line" points="{line}"/>')
-    labelled = -math.inf
-    for eps, a in points:
-        parts.append(f'<circle class="dot" cx="{x(eps):.1f}" cy="{y(a.value):.1f}" r="4"/>')
-        # The last point has its label always, another where there is room.
-        if eps < largest and (x(eps) - labelled < APART or x(largest) - x(eps) < APART):
-            continue
-        labelled = x(eps)
-        # Labels of the first and last point stay inside the picture.
-        anchor = "start" if eps == 0 else "end" if eps == largest else "middle"
-        parts.append(
-            f'<text class="value" x="{x(eps):.1f}" y="{y(a.value) - 10:.1f}" '
-            f'text-anchor="{anchor}">{a.value:.1f}</text>'
-            f'<text class="tick" x="{x(eps):.1f}" y="{HEIGHT - BOTTOM + 18}" '
-            f'text-anchor="{anchor}">{escape(a.eps or "0")}</text>'
-        )
-    parts.append(
-        f'<text class="tick" x="{(LEFT + WIDTH - RIGHT) / 2}" y="{HEIGHT - 6}" '
-        'text-anchor="middle">epsilon</text>'
-    )
-    return (
-        f'<svg viewBox="0 0 {WIDTH} {HEIGHT}" role="img" '
-        f'aria-label="Accuracy in percent against epsilon">{"".join(parts)}</svg>'
-    )
-
-
-def _channels(pictures: list[Picture]) -> list[str]:
-    """What a picture leaves out of images that are neither grey nor RGB."""
+def _left_out(pictures: list[Picture]) -> str:
+    """What a picture leaves out of images that are neither grey nor RGB; "" where nothing."""
     count = len(pictures[0].clean) if pictures else 3
     if count in (1, 3):
-        return []
+        return ""
     shown = "the mean is shown" if count < 3 else "the first three are shown as red, green, blue"
-    return [f'<p class="note">Of {count} channels, {shown}.</p>']
-
-
-def _figure(picture: Picture) -> str:
-    difference = picture.perturbed - picture.clean
-    largest = float(np.abs(difference).max())
-    gain = 0.5 / largest if largest else 1.0
-    fell = picture.after != picture.label
-    images = [
-        (picture.clean, "clean", f"clean: {picture.before}"),
-        (picture.perturbed, "perturbed", f"perturbed: {picture.after}"),
-        (0.5 + gain * difference, "difference", f"difference, {gain:.0f} times"),
-    ]
-    drawn = "".join(
-        f'<div><img alt="{kind}" src="{_png(image)}"><span>{escape(text)}</span></div>'
-        for image, kind, text in images
-    )
-    verdict = "fell" if fell else "stands"
-    return (
-        f'<figure class="{verdict}"><figcaption>{escape(picture.label)} '
-        f"<em>{verdict}</em></figcaption>{drawn}</figure>"
-    )
+    return f"Of {count} channels, {shown}."
 
 
 def _png(image: np.ndarray) -> str:

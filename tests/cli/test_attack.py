@@ -2,10 +2,12 @@
 
 import json
 import os
+import shlex
 import signal
 import subprocess
 import sys
 import time
+from html import unescape
 
 import numpy as np
 import pyarrow.parquet as pq
@@ -120,6 +122,9 @@ def test_label_free_attacks_are_reported_in_a_table_and_in_json(zoo, tiny_releas
     assert row["low"] <= row["retrieval_top1"] <= row["high"]
     table = zoo(*command, "--distance", "cosine", "--norm", "l2", "--eps", "0.2,0.5")
     assert "breakaway" in table.out
+    for column in ("pushed: ", "pulled: ", "breakaway: ", "overlap: ", "top-1: "):
+        assert column in table.err
+    assert "nothing here is a robust accuracy; of 12 images" in table.err
     assert table.out.count("\n") == 3
 
 
@@ -140,7 +145,12 @@ def test_label_free_attacks_are_saved_kept_and_reported(zoo, tiny_release, tmp_p
     clean = sample.images[:7].transpose(0, 3, 1, 2).astype(np.float32) / 255
     images = np.array(table["image"], np.float32).reshape(4, 7, 3, 32, 32)
     assert np.abs(images[:2] - clean).max() <= 2 / 255 + 1e-6
-    assert "label-free PGD" in (tmp_path / "r.html").read_text()
+    text = (tmp_path / "r.html").read_text()
+    assert "label-free PGD" in text and "This is no robust accuracy" in text
+    assert shlex.split(unescape(text).split('<pre class="command">')[1].split("</pre>")[0])[:2] == [
+        "cfamc-zoo",
+        "attack",
+    ]
     again = answer(zoo(*command))
     for before, after in zip(found["results"], again["results"], strict=True):
         assert after.pop("seconds") == pytest.approx(before.pop("seconds"), abs=0.01)
