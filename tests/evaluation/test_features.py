@@ -72,6 +72,14 @@ def test_measures_where_they_can_be_counted_by_hand():
     (result,) = evaluate_features(Average(), line(), attack=FeatureAttack(), epsilons=["0.1"])
     # Of 36 pairs 8 are one step apart (0.075), 7 two steps (0.15): 0.1 is at least 8 of 36.
     assert result.push_quantiles == pytest.approx([8 / 36] * 9)
+    assert result.push_distances == pytest.approx([0.1] * 9, abs=1e-3)
+    # Sorted, the pairs are 8 at 0.075, 7 at 0.15, ...: the tenth, the half and nine tenths.
+    assert result.typical == pytest.approx((0.075, 0.225, 0.45), abs=1e-5)
+    # Of four pairs and one image without: each pulled 0.1 nearer, unless it is there before.
+    assert len(result.pull_distances) == len(result.pull_quantiles) == 8
+    steps = np.arange(1, 9) * 0.075
+    for distance in result.pull_distances:
+        assert np.abs(np.maximum(steps - 0.1, 0) - distance).min() < 0.02
     # On the side it went to, two neighbours (0.025 and 0.05 away) are nearer than itself (0.1).
     assert 0 < result.breakaway_risk <= 2 / 8
     assert sum(result.retrieved) <= 2, "only at the ends is there no neighbour to pass"
