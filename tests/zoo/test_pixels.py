@@ -320,3 +320,12 @@ def test_all_orientations_turn_colours_and_transparency_alike(orientation):
     ][orientation - 1]
     expected = np.where(turned == clear, 255, np.rint(turned / 257))
     assert np.array_equal(read_image(file.getvalue(), SPEC)[..., 0], expected)
+
+
+def test_a_colour_of_16_bits_is_clear_where_it_is_turned_to():
+    exif = Image.Exif()
+    exif[0x0112] = 2  # mirrored
+    written = exif.tobytes().removeprefix(b"Exif\0\0")
+    got = read_image(png(16, 2, A16, B16, tRNS=key(*A16), eXIf=written), SPEC).astype(int)
+    assert np.abs(got[:, : SIZE // 2] - B).max() <= 1
+    assert (got[:, SIZE // 2 :] == 255).all()
