@@ -76,6 +76,7 @@ class ReferenceStep:
             rate = sum(self.coding_rate(p) for p in parts) / n
             (200 * -similar / n + rate).backward()
             self.optimizer.step()
+            assert delta.grad is not None
             moved = (delta + 0.01 * delta.grad.detach().sign()).clamp(-8 / 255, 8 / 255)
             delta.data = torch.clamp(data + moved, min=0, max=1) - data
             delta.grad.zero_()

@@ -45,7 +45,7 @@ def load_small(name: str, folder: Path) -> nn.Module:
     """The network `name` of NAMES in evaluation mode, trained now if `folder` lacks it."""
     kind = "standard" if name == "masked" else name
     file = folder / f"small-{kind}.safetensors"
-    model = SmallCnn()
+    model: nn.Module = SmallCnn()
     if file.exists():
         model.load_state_dict(load_file(file))
     else:

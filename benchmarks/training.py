@@ -67,13 +67,15 @@ class PlainStep:
         for _ in range(self.recipe.replays):
             z = self.encoder(views + self.delta, "projection").view(count, b, -1)
             mean = z.mean(0)
-            invariance = -sum(F.cosine_similarity(v, mean, dim=1).mean() for v in z) / count
-            rate = sum(self.coding_rate(v) for v in z) / count
+            similar = [F.cosine_similarity(v, mean, dim=1).mean() for v in z]
+            invariance = -torch.stack(similar).mean()
+            rate = torch.stack([self.coding_rate(v) for v in z]).mean()
             for p in self.encoder.parameters():
                 p.grad = None
             (200 * invariance - rate).backward()
             with torch.no_grad():
                 self.descend()
+                assert self.delta.grad is not None
                 self.delta += 0.01 * self.delta.grad.sign()
                 self.delta.clamp_(-8 / 255, 8 / 255)
                 self.delta.copy_((views + self.delta).clamp(0, 1) - views)
@@ -87,12 +89,13 @@ class PlainStep:
     def descend(self) -> None:
         for p in self.encoder.parameters():
             g = p.grad
+            assert g is not None
             if p.ndim > 1:
                 rate = 0.005 * p.norm() / (g.norm() + 1e-4 * p.norm())
                 g = (g + 1e-4 * p) * min(rate.item() / 0.3, 1)
             m = self.momentum.setdefault(p, torch.zeros_like(p))
             m.mul_(0.9).add_(g)
-            p -= 0.3 * (g + 0.9 * m)
+            p.sub_(0.3 * (g + 0.9 * m))
 
 
 class Unprefetched(Batches):
@@ -103,10 +106,14 @@ class Unprefetched(Batches):
         self.stream = None
 
 
-def variants(device: torch.device) -> list[tuple[str, dict[str, str], torch.memory_format, type]]:
+# Name, recipe keys, layout, and how batches are made.
+Variant = tuple[str, dict[str, Any], torch.memory_format, type[Batches]]
+
+
+def variants(device: torch.device) -> list[Variant]:
     """What this package does beyond the plain step, one measure after the other."""
     plain, last = torch.contiguous_format, torch.channels_last
-    steps = [
+    steps: list[tuple[str, str, str, torch.memory_format, type[Batches]]] = [
         ("batched crops, B x B coding rate, fused LARS", "float32", "none", plain, Unprefetched),
         ("+ channels-last", "float32", "none", last, Unprefetched),
         ("+ bfloat16", "bfloat16", "none", last, Unprefetched),

@@ -15,6 +15,7 @@ from typing import Any
 
 from cfamc_zoo.export.card import render_body, render_entry
 from cfamc_zoo.zoo import results as rows_of
+from cfamc_zoo.zoo import wording
 from cfamc_zoo.zoo.registry import bundled_folder, list_models
 from cfamc_zoo.zoo.results import headline
 from cfamc_zoo.zoo.weights import open_release
@@ -50,9 +51,21 @@ def runs() -> list[dict[str, Any]]:
 
 
 def accuracies(rows: list[dict[str, Any]]) -> str:
-    """Clean, then under PGD-20 at 4/255 and 8/255, as three cells."""
+    """Clean, then under attack at 4/255 and 8/255, as three cells; "-" is not measured."""
     value = {row["eps"]: f"{row['value']:.2f}" for row in rows}
-    return f"{value['']} | {value['4/255']} | {value['8/255']}"
+    return " | ".join(value.get(eps, "-") for eps in ("", "4/255", "8/255"))
+
+
+def best(rows: list[dict[str, Any]]) -> str:
+    """The accuracies of the headline; on how many images, where these are few."""
+    found = headline(rows)
+    few = {f"{row['n']:,} images of {row['data']}" for row in found if rows_of.is_partial(row)}
+    return accuracies(found) + (f" ({', '.join(sorted(few))})" if few else "")
+
+
+def schedule(run: dict[str, Any]) -> str:
+    """How long a run was: "2 epochs", or the batches after which it was ended."""
+    return wording.length(run["recipe"], run["provenance"]).split(",")[0]
 
 
 def readme_table() -> str:
@@ -62,8 +75,8 @@ def readme_table() -> str:
         "|---|---|---|---|---|---|",
     ]
     lines += [
-        f"| `{run['name']}` | {run['recipe']['name']}, epochs: {run['recipe']['epochs']} | "
-        f"{run['minutes']:.0f} | {accuracies(headline(run['results']))} |"
+        f"| `{run['name']}` | {run['recipe']['name']}, {schedule(run)} | "
+        f"{run['minutes']:.0f} | {best(run['results'])} |"
         for run in runs()
     ]
     return "\n".join(lines) + "\n"
@@ -94,8 +107,8 @@ def results() -> str:
             for run in trained:
                 recipe = run["recipe"]
                 same = recipe["name"] == row["recipe"] and recipe["data"] == data
-                if same and recipe["encoder"]["width"] == 64:
-                    cells = accuracies(headline(run["results"])).replace(" | ", " / ")
+                if same and recipe["encoder"]["width"] == 64 and not recipe["max_steps"]:
+                    cells = best(run["results"]).replace(" | ", " / ")
                     ours = f"{cells} | {run['minutes']:.1f} | {run['provenance']['device']}"
             numbers = " / ".join(f"{x:g}" for x in row[data])
             parts.append(
@@ -109,7 +122,7 @@ def results() -> str:
             f"### {run['name']}",
             "",
             f"`{recipe['name']}` on {recipe['data']}, width {recipe['encoder']['width']}, "
-            f"{counted(recipe['epochs'], 'epoch')}, seed {recipe['seed']}: "
+            f"{schedule(run)}, seed {recipe['seed']}: "
             f"{run['minutes']:.1f} minutes on {made['device']}, torch {made['torch']}. "
             f"[Curves](runs/{run['name']}/curves.svg), [log](runs/{run['name']}/metrics.jsonl), "
             f"[rows with their commands](runs/{run['name']}/results.json).",
@@ -196,10 +209,6 @@ TITLES = {
     "pgd": "PGD-20",
 }
 TABLES = {"autoattack": beside_autoattack, "peers": beside_peers, "pgd": beside_pgd}
-
-
-def counted(n: int, noun: str) -> str:
-    return f"{n} {noun}" if n == 1 else f"{n} {noun}s"
 
 
 def grouped(rows: list[dict[str, Any]]) -> dict[tuple[str, str, str], list[dict[str, Any]]]:

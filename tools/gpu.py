@@ -22,6 +22,7 @@ import tarfile
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 from cfamc_zoo.datasets import NAMED
@@ -152,8 +153,8 @@ def stages() -> list[tuple[str, str, float, Callable[[Session], bool]]]:
     result: list[tuple[str, str, float, Callable[[Session], bool]]] = []
     for model in MODELS:
         result += [
-            (f"train {model.name}", model.data, 1, lambda s, m=model: train(s, m)),
-            (f"measure {model.name}", model.data, 2, lambda s, m=model: measure(s, m)),
+            (f"train {model.name}", model.data, 1, partial(train, model=model)),
+            (f"measure {model.name}", model.data, 2, partial(measure, model=model)),
         ]
         if model is HEADLINE:
             result.append(("benchmark", "", 3, benchmark))

@@ -94,7 +94,7 @@ def origin(
 
 def training(recipe: Mapping[str, Any], provenance: Mapping[str, Any]) -> list[str]:
     """What a training run did, as sentences; of what is not recorded there is none."""
-    done = [_batches(recipe, provenance)]
+    done = [length(recipe, provenance)]
     if count := (recipe.get("views") or {}).get("count"):
         done.append(f"{count} views of each image")
     if adversary := recipe.get("adversary"):
@@ -120,7 +120,7 @@ def training(recipe: Mapping[str, Any], provenance: Mapping[str, Any]) -> list[s
     return [f"{s[0].upper()}{s[1:]}." for s in sentences if s]
 
 
-def _batches(recipe: Mapping[str, Any], provenance: Mapping[str, Any]) -> str:
+def length(recipe: Mapping[str, Any], provenance: Mapping[str, Any]) -> str:
     """How long it went on: in epochs only where the whole schedule was run."""
     steps, most = provenance.get("steps"), recipe.get("max_steps")
     size = f" of {recipe['batch_size']} images" if "batch_size" in recipe else ""
