@@ -104,8 +104,9 @@ def test_unreadable_files_are_listed_with_reasons_and_the_rest_is_written(
     (folder / "half.png").write_bytes(whole[: len(whole) // 2])
     (folder / "bomb.png").write_bytes(bomb())
     os.mkfifo(folder / "pipe.png")
-    code, out, err = embed("images", "--json")
+    code, out, err = embed("images", "images/pipe.png", "--json")
     assert code == 1
+    assert "left out: 1 .txt, 1 pipe, socket or device" in err
     assert "5 of 12 images could not be read" in err
     result = json.loads(out)
     reasons = {u["path"].removeprefix("images/"): u["reason"] for u in result["unreadable"]}
@@ -115,7 +116,7 @@ def test_unreadable_files_are_listed_with_reasons_and_the_rest_is_written(
     assert "50000 x 50000" in reasons["bomb.png"] or "pixels" in reasons["bomb.png"]
     assert "not a regular file" in reasons["pipe.png"]
     assert reasons["half.png"]
-    assert len(err.splitlines()) == 6
+    assert len(err.splitlines()) == 7
 
 
 def files_of(folder):
@@ -176,7 +177,7 @@ def test_a_resumed_job_in_which_nothing_can_be_read_writes_nothing(
     [
         (["a" * 5000], 2, "does not exist"),
         (["gone/*.png"], 2, "matches nothing"),
-        (["images", "--device", "tpu"], 2, "device 'tpu'"),
+        (["images/b.png", "--device", "tpu"], 2, "device 'tpu'"),
         (["images", "-o", "e.parket"], 2, "did you mean .parquet?"),
         (["images", "-o", "dir.parquet"], 2, "is a folder"),
     ],
