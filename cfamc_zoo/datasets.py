@@ -108,10 +108,25 @@ def _from_hub(name: str, source: Source, split: Split) -> Path:
     except Exception as error:  # the client's errors have no common base but Exception
         raise DataError(
             f"data set {name!r} is neither under $CFAMC_ZOO_DATA nor to be had from the Hub "
-            f"({type(error).__name__}); set CFAMC_ZOO_DATA to a folder that holds "
+            f"({_reason(error)}); set CFAMC_ZOO_DATA to a folder that holds "
             f"{name}/{source.folder}/, or use cifar10-sample"
         ) from error
     return Path(root) / source.folder
+
+
+def _reason(error: Exception) -> str:
+    """What the Hub's client means by it."""
+    from huggingface_hub import constants, errors
+
+    if constants.HF_HUB_OFFLINE:
+        return "HF_HUB_OFFLINE is set"
+    words = (
+        (errors.LocalEntryNotFoundError, "the network or the Hub cannot be reached"),
+        (errors.RepositoryNotFoundError, "it is not there, or not open to you"),
+        (errors.EntryNotFoundError | errors.RevisionNotFoundError, "it has no such files there"),
+    )
+    said = (text for kind, text in words if isinstance(error, kind))
+    return next(said, " ".join(str(error).split())[:200] or type(error).__name__)
 
 
 def read_parquet(files: Sequence[Path], *, name: str, label: str) -> LabelledImages:

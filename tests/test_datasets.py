@@ -4,6 +4,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from huggingface_hub import errors
 
 from cfamc_zoo.datasets import load_dataset, read_parquet
 from cfamc_zoo.errors import DataError, UnknownNameError, UsageError
@@ -42,8 +43,32 @@ def test_a_set_that_cannot_be_had_says_where_to_put_it(monkeypatch, tmp_path):
     monkeypatch.delenv("CFAMC_ZOO_DATA", raising=False)
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
-    with pytest.raises(DataError, match=r"set CFAMC_ZOO_DATA .* cifar10/plain_text/"):
+    with pytest.raises(DataError, match=r"set CFAMC_ZOO_DATA .* cifar10/plain_text/") as error:
         load_dataset("cifar10", "test")
+    assert "(HF_HUB_OFFLINE is set)" in str(error.value)
+
+
+HUB_ERRORS = {
+    "network": (errors.LocalEntryNotFoundError("An error happened"), "cannot be reached"),
+    "files": (errors.EntryNotFoundError("404"), "it has no such files"),
+    "else": (RuntimeError("the disk\nis on fire"), "(the disk is on fire)"),
+}
+
+
+@pytest.mark.parametrize("case", HUB_ERRORS)
+def test_why_a_set_cannot_be_had_is_said_in_words(monkeypatch, case):
+    raised, said = HUB_ERRORS[case]
+
+    def fail(*arguments, **named):
+        raise raised
+
+    monkeypatch.delenv("CFAMC_ZOO_DATA", raising=False)
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", False)
+    monkeypatch.setattr("huggingface_hub.snapshot_download", fail)
+    with pytest.raises(DataError) as error:
+        load_dataset("cifar10", "test")
+    assert said in str(error.value)
+    assert type(raised).__name__ not in str(error.value)
 
 
 def test_unknown_names_and_splits():

@@ -82,7 +82,6 @@ def export(
 
     from cfamc_zoo.export.release import export_release
     from cfamc_zoo.zoo.classifier import attach_probe
-    from cfamc_zoo.zoo.results import read_results
     from cfamc_zoo.zoo.weights import PROBE
 
     with output.progress(f"reading {run.name}", None):
@@ -107,11 +106,12 @@ def export(
             others=others,
         )
     if json:
-        output.json_result({**release.config.to_json(), "results": read_results(release)})
-    else:
-        for file, record in release.config.files.items():
-            output.note(f"{record.size:>12,} {file}")
-        output.result(str(target))
+        files = {file: record.sha256 for file, record in release.config.files.items()}
+        output.json_result({"name": release.config.name, "folder": str(target), "sha256": files})
+        return
+    for file, record in release.config.files.items():
+        output.note(f"{record.size:>12,} {file}")
+    output.result(str(target))
 
 
 def _some(names: Sequence[str]) -> str:
@@ -120,7 +120,7 @@ def _some(names: Sequence[str]) -> str:
 
 
 def _release(run: Path) -> Release:
-    return open_model(str(run / "release" if (run / "release").is_dir() else run))
+    return open_model(str(run))
 
 
 def _source(

@@ -100,9 +100,9 @@ def _differences(rows: Rows) -> None:
     from cfamc_zoo.zoo.results import differences
 
     if apart := differences(rows):
-        output.result("")
+        output.result("\ndifferences between torch and ONNX Runtime")
         output.table(
-            ("data", "feature", "torch and ONNX Runtime", "value", "limit", "images"),
+            ("data", "feature", "measure", "value", "limit", "images"),
             [
                 (
                     row["data"],

@@ -6,6 +6,7 @@ import codecs
 import io
 import json
 import os
+import re
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -17,6 +18,8 @@ from cfamc_zoo.progress import Bar, Lines, drawn
 if TYPE_CHECKING:
     from cfamc_zoo.training.loop import Report
 
+
+PATH = 20  # characters, from which on a cell with separators is taken for a path
 ANYTHING = "cfamc-zoo"  # how encoding errors are handled
 
 
@@ -108,15 +111,41 @@ def table(
     from rich.box import SIMPLE_HEAD
     from rich.console import Console
     from rich.table import Table
-    from rich.text import Text
 
     drawn = Table(box=SIMPLE_HEAD, show_header=any(headers), show_edge=False, padding=(0, 1, 0, 0))
     for i, header in enumerate(headers):
         justify: Literal["left", "right"] = "right" if i in right else "left"
         drawn.add_column(header, justify=justify, overflow="fold", no_wrap=i == 0)
     for row in rows:
-        drawn.add_row(*(Text(_printable(cell)) for cell in row))  # a name is no markup
+        drawn.add_row(*map(_cell, row))
     Console().print(drawn)
+
+
+def _cell(text: str) -> Any:
+    """A cell that no markup changes, and that breaks a path where its folders end."""
+    from rich.console import Console, ConsoleOptions
+    from rich.measure import Measurement
+    from rich.text import Text
+
+    printable = _printable(text)
+    if os.sep not in text or len(text) < PATH:
+        return Text(printable)
+    pieces = re.findall(r"[^/\\ ]*[/\\ ]?", printable)
+
+    class _Path:
+        def __rich_console__(self, console: Console, options: ConsoleOptions) -> Iterator[Text]:
+            line = ""
+            for piece in pieces:
+                if line and len(line + piece) > options.max_width:
+                    yield Text(line)
+                    line = ""
+                line += piece
+            yield Text(line)
+
+        def __rich_measure__(self, console: Console, options: ConsoleOptions) -> Measurement:
+            return Measurement(max(map(len, pieces)), len(printable))
+
+    return _Path()
 
 
 @contextmanager

@@ -8,7 +8,7 @@ import numpy as np
 
 from cfamc_zoo.errors import UnknownNameError, UsageError
 from cfamc_zoo.zoo.spec import FEATURES
-from cfamc_zoo.zoo.weights import PROJECTOR, Release, load_encoder
+from cfamc_zoo.zoo.weights import GRAPH, PROJECTOR, Release, load_encoder
 
 Backend = Callable[[np.ndarray], np.ndarray]  # (N, 3, S, S) float32 in [0, 1] to (N, D) float32
 BACKENDS = ("onnx", "torch")
@@ -26,7 +26,7 @@ def open_backend(
 
     Args:
         feature: "backbone", "representation" or, with torch, "projection".
-        backend: "onnx" or "torch".
+        backend: "onnx" or "torch"; a release without a graph, as training leaves it, takes torch.
         device: "cpu", "cuda", ...; None is the CPU for ONNX Runtime, the GPU if any for torch.
         threads: CPU threads; None is one a core.
 
@@ -44,7 +44,7 @@ def open_backend(
             f"release {release.config.name!r} has no projector, so no projection; use the "
             "backbone or the representation"
         )
-    if backend == "onnx":
+    if backend == "onnx" and release.has(GRAPH):
         if device in (None, "cpu"):
             from cfamc_zoo.zoo.onnx_cache import open_kept_session
 

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import hashlib
+import shlex
 import warnings
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from cfamc_zoo.errors import HubError, ReleaseError, UsageError
 from cfamc_zoo.export.card import render_release
 from cfamc_zoo.zoo.hub import hub_errors
+from cfamc_zoo.zoo.registry import CHECKPOINT
 from cfamc_zoo.zoo.weights import CARD, CONFIG, GRAPH, PINNED, Release
 
 Visibility = Literal["public", "private"]
@@ -24,7 +26,7 @@ class PlannedFile:
     name: str
     size: int  # bytes
     sha256: str
-    change: Literal["new", "changed", "same", "removed"]
+    change: Literal["new", "changed", "same", "removed", "unknown"]
 
 
 @dataclass(frozen=True)
@@ -34,7 +36,7 @@ class PushPlan:
     repo: str
     branch: str
     visibility: Visibility
-    creates: Literal["repository", "branch", "nothing"]
+    creates: Literal["repository", "branch", "nothing", "unknown"]
     head: str | None  # the commit that it was compared with
     files: tuple[PlannedFile, ...]
     contents: Mapping[str, bytes]
@@ -77,16 +79,7 @@ def plan_push(
         UsageError: a private push to a repository that is public.
         HubError: the Hub cannot be asked.
     """
-    if not release.has(GRAPH):
-        raise ReleaseError(
-            f"{str(release.folder)!r} has no {GRAPH}; make a whole release with `cfamc-zoo export`"
-        )
-    contents = {name: release.read(name) for name in release.config.files}
-    contents[CONFIG] = (release.folder / CONFIG).read_bytes()
-    if hashlib.sha256(contents[CONFIG]).hexdigest() != release.config_sha256:
-        raise ReleaseError(f"{str(release.folder / CONFIG)!r} has changed; push again")
-    contents[CARD] = render_release(release).encode()
-
+    contents = _contents(release)
     there = _remote(repo, branch)
     elsewhere = None if there else _remote(repo, MAIN)
     known = there or elsewhere
@@ -102,6 +95,49 @@ def plan_push(
         files=tuple(_compare(contents, held)),
         contents=contents,
     )
+
+
+def plan_alone(
+    release: Release,
+    repo: str,
+    *,
+    visibility: Visibility = "public",
+    branch: str = MAIN,
+) -> PushPlan:
+    """What a push would send, where the Hub is not asked what it holds; to look at only.
+
+    Raises:
+        ReleaseError: as `plan_push`.
+    """
+    contents = _contents(release)
+    files = [replace(file, change="unknown") for file in _compare(contents, {})]
+    return PushPlan(repo, branch, visibility, "unknown", None, tuple(files), contents)
+
+
+def check_pushable(release: Release) -> None:
+    """Says at once what a release lacks that others need.
+
+    Raises:
+        ReleaseError: it has no graph, like what `train` leaves; says what makes a whole one.
+    """
+    if not release.has(GRAPH):
+        parent = release.folder.parent
+        made_of = parent if (parent / CHECKPOINT).exists() else release.folder
+        raise ReleaseError(
+            f"{str(release.folder)!r} has no {GRAPH}; make a whole release with `cfamc-zoo export`"
+            f": cfamc-zoo export {shlex.quote(str(made_of))} -o DIR, then push DIR"
+        )
+
+
+def _contents(release: Release) -> dict[str, bytes]:
+    """Every file as it will be sent, checked, and the card."""
+    check_pushable(release)
+    contents = {name: release.read(name) for name in release.config.files}
+    contents[CONFIG] = (release.folder / CONFIG).read_bytes()
+    if hashlib.sha256(contents[CONFIG]).hexdigest() != release.config_sha256:
+        raise ReleaseError(f"{str(release.folder / CONFIG)!r} has changed; push again")
+    contents[CARD] = render_release(release).encode()
+    return contents
 
 
 def push(plan: PushPlan) -> Pushed:

@@ -9,7 +9,7 @@ from cfamc_zoo.datasets import load_dataset
 from cfamc_zoo.export import hub
 from cfamc_zoo.export.release import check_release, save_encoder
 from cfamc_zoo.zoo.encoder import Encoder
-from cfamc_zoo.zoo.weights import open_release
+from cfamc_zoo.zoo.registry import open_folder
 
 COMPARED = 256  # images of the sample on which the back ends are compared
 CHECKED = 64  # the same before a push, of a folder that was compared when it was made
@@ -35,7 +35,8 @@ def push(
         else:
             folder = Path(temporary) / repo.split("/")[-1]
             save(model, folder)
-        release = open_release(folder)
+        release = open_folder(folder)
+        hub.check_pushable(release)
         check_release(release, load_dataset("cifar10-sample").images[:CHECKED])
         plan = hub.plan_push(release, repo, visibility=visibility, branch=revision)
         return hub.push(plan).url

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 import re
+import shlex
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from functools import cache
@@ -18,6 +20,9 @@ if TYPE_CHECKING:
     from cfamc_zoo.zoo.weights import Release
 
 FOLDER = Path(__file__).parent
+# What training writes into the folder of a run, and where its release is when it has ended.
+CHECKPOINT, RELEASE = "checkpoint.safetensors", "release"
+OF_A_RUN = (CHECKPOINT, "metrics.jsonl")
 REINSTALL = "pip install --force-reinstall cfamc-zoo"
 
 NAME = re.compile(r"[A-Za-z0-9][\w.-]*")  # of a model
@@ -126,15 +131,45 @@ def bundled_folder(name: str) -> Path:
     return FOLDER / "bundled" / name
 
 
+def open_folder(folder: Path) -> Release:
+    """Opens a release folder, or the release that a training run has made in its folder.
+
+    Raises:
+        UsageError: no such folder, or a run that is not finished.
+        ReleaseError: not a release.
+    """
+    from cfamc_zoo.zoo.weights import CONFIG, open_release
+
+    if not folder.is_dir() or os.path.lexists(folder / CONFIG):
+        return open_release(folder)
+    if os.path.lexists(folder / RELEASE / CONFIG):
+        return open_release(folder / RELEASE)
+    if any((folder / name).exists() for name in OF_A_RUN):
+        raise UsageError(f"{str(folder)!r} is a run that is not finished: {_finish(folder)}")
+    return open_release(folder)  # which says what is missing
+
+
+def _finish(run: Path) -> str:
+    """The command that brings a run to its end."""
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(run / CHECKPOINT, "np") as file:
+            recipe = json.loads(file.metadata()["recipe"])["name"]
+    except (SafetensorError, OSError, ValueError, KeyError, TypeError):
+        return "it has no checkpoint that can be read; start it again with `cfamc-zoo train`"
+    return f"cfamc-zoo train {recipe} -o {shlex.quote(str(run))} --resume"
+
+
 def resolve(
     name: str, *, revision: str | None = None, say: Callable[[str], None] | None = None
 ) -> Release:
     """Opens a release by model name, folder or Hub repository.
 
     Args:
-        name: a known model's; or an existing folder, which pins itself through its config.json;
-            or ORGANIZATION/NAME[@REVISION] on the Hub, which does so too, unless it is a known
-            model's repository.
+        name: a known model's; or an existing folder, which pins itself through its config.json,
+            or holds a training run that has come to its end; or ORGANIZATION/NAME[@REVISION] on
+            the Hub, which pins itself too, unless it is a known model's repository.
         revision: of a repository.
         say: takes a line for each file of the Hub's cache that was damaged and is whole again.
 
@@ -144,8 +179,6 @@ def resolve(
         ReleaseError: not a release, or not the pinned one.
         HubError: the Hub cannot be reached or refuses.
     """
-    from cfamc_zoo.zoo.weights import open_release
-
     found = REPOSITORY.fullmatch(name)
     by_repo = {spec.repo: spec for spec in _specs().values()}
     if name in _specs() or name in by_repo:
@@ -155,7 +188,7 @@ def resolve(
             raise UnknownNameError("model", name, _specs())
         if revision is not None:
             raise UsageError(f"folder {name!r} has no revisions; leave {revision!r} away")
-        return open_release(Path(name))
+        return open_folder(Path(name))
     if revision is not None and found["revision"] is not None:
         raise UsageError(f"{name!r} names a revision and so does {revision!r}; give one of them")
     from cfamc_zoo.zoo.download import fetch

@@ -156,11 +156,35 @@ def test_at_a_terminal_of_80_columns_names_are_whole(command, capsys, monkeypatc
     if command == "info":
         assert "cifar10-sample  robust accuracy" in printed
         assert "linear head chosen for" in printed
+        lines = printed.splitlines()
+        (last,) = (i for i, line in enumerate(lines) if line.startswith("differences between"))
+        assert lines[last - 1] == "", "apart from the table above"
+
+
+@pytest.mark.parametrize("columns", ["40", "60", "200"])
+def test_a_path_breaks_where_its_folders_end(capsys, monkeypatch, columns):
+    from cfamc_zoo.cli import output
+
+    monkeypatch.setenv("COLUMNS", columns)
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.setenv("NO_COLOR", "1")
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: True, raising=False)
+    path = "/home/somebody/photographs/of two summers/bundled/resnet18-thin-cifar10-free"
+    output.table(("", ""), [("folder", path), ("input", "RGB in [0, 1]")])
+    lines = [line[8:].rstrip("\n") for line in capsys.readouterr().out.splitlines()]
+    drawn = [line.rstrip() for line in lines if line.strip()][:-1]
+    assert max(map(len, drawn)) <= int(columns) - 8
+    assert len(drawn) == 1 or all(line[-1] in "/ " or line in path for line in drawn)
+    whole = "".join(line if line.endswith("/") else f"{line} " for line in drawn).strip()
+    assert whole == path
 
 
 def test_export_makes_a_release_of_a_release(tiny_release, tmp_path):
     out = tmp_path / "copy"
-    zoo("export", tiny_release, "-o", out, "--name", "renamed")
+    answer = zoo("export", tiny_release, "-o", out, "--name", "renamed", "--json").stdout
+    assert len(answer) < 1000
+    assert json.loads(answer)["folder"] == str(out)
+    assert set(json.loads(answer)["sha256"]) > {MODEL, "model.onnx"}
     assert json.loads((out / CONFIG).read_text())["name"] == "renamed"
     assert (out / MODEL).read_bytes() == (tiny_release / MODEL).read_bytes()
     assert "already there" in zoo("export", tiny_release, "-o", out, code=2).stderr

@@ -8,6 +8,7 @@ import time
 import pytest
 from huggingface_hub import constants
 
+from cfamc_zoo.cli.app import run
 from cfamc_zoo.errors import HubError, ReleaseError, UsageError
 from cfamc_zoo.export.card import render_release
 from cfamc_zoo.export.hub import plan_push, push
@@ -217,6 +218,28 @@ def test_from_the_command_line(hub, address, release, tmp_path):
     refused = command(address, tmp_path, *arguments, code=1, HF_TOKEN=TOKEN)
     assert "is not the file that its config pins" in refused.stderr
     assert hub.log == [], "nobody was asked"
+
+
+@pytest.mark.parametrize("offline", [True, False])
+def test_a_dry_run_needs_no_network(release, monkeypatch, capsys, offline):
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", offline)
+    monkeypatch.setattr(constants, "ENDPOINT", "http://127.0.0.1:9")  # nobody listens there
+    words = ["push", str(release.folder), TINY]
+    assert run([*words, "--dry-run"]) == 0
+    dry = capsys.readouterr()
+    assert dry.out == render_release(release)
+    assert release.config.files[MODEL].sha256[:12] in dry.err
+    assert dry.err.splitlines()[-1].startswith("the Hub was not asked")
+    assert "would make" not in dry.err
+    assert run([*words, "--dry-run", "--json"]) == 0
+    answer = json.loads(capsys.readouterr().out)
+    assert not answer["asked"]
+    assert {file["change"] for file in answer["files"]} == {"unknown"}
+    assert run(words) == 1
+    assert capsys.readouterr().err.startswith("error: the ")
+    (release.folder / MODEL).write_bytes(b"x")
+    assert run([*words, "--dry-run"]) == 1
+    assert "is not the file that its config pins" in capsys.readouterr().err
 
 
 def test_a_training_run_is_no_release_yet(release):
