@@ -98,7 +98,7 @@ def attack(
         "distance": distance,
     }
     pairs = [(name, value) for name, value in options.items() if value is not None]
-    choice = Choice(attack, named_once([*pairs, *read_settings(settings or [])]))
+    choice = Choice(attack, named_once([*pairs, *read_settings(settings or [])]), norm)
     if head not in ("probe", "knn"):
         raise UnknownNameError("head", head, ("probe", "knn"))
     if head == "knn" and probe is not None:

@@ -6,13 +6,14 @@ that class are its settings, so what it does not have is refused, not dropped.
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, fields
-from fractions import Fraction
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, get_args, get_type_hints
 
 from cfamc_zoo.errors import UnknownNameError, UsageError
+from cfamc_zoo.zoo.threat import parse_epsilon
 
 if TYPE_CHECKING:
     from cfamc_zoo.evaluation.attacks.ensemble import Ensemble
@@ -58,13 +59,15 @@ class Choice:
     Attributes:
         name: one of ATTACKS.
         given: settings by name; text, as a person writes it, or values.
+        norm: "linf" or "l2": of a step size, which is written like a radius.
 
     Raises:
         UnknownNameError: an unknown attack. Settings are checked when the attack is built.
     """
 
     name: str = "pgd"
-    given: Mapping[str, str | float] = field(default_factory=dict)
+    given: Mapping[str, object] = field(default_factory=dict)
+    norm: str = "linf"
 
     def __post_init__(self) -> None:
         if self.name not in ATTACKS:
@@ -101,7 +104,7 @@ class Choice:
         built, given = self._built(), self._renamed()
         values = {name: getattr(built, name) for name in self._hints()}
         return {
-            name: given[name] if isinstance(value, float) and name in given else value
+            name: str(given[name]) if isinstance(value, float) and name in given else value
             for name, value in values.items()
         }
 
@@ -122,8 +125,8 @@ class Choice:
         values = {}
         for name, value in self._renamed().items():
             if name not in hints or name in ATTACKS[self.name].fixed:
-                raise UsageError(f"{_option(name)} is not for {self.name}, {self._has()}")
-            values[name] = _converted(hints[name], name, value)
+                raise UsageError(f"{name} is not for {self.name}, {self._has()}")
+            values[name] = self._converted(hints[name], name, value)
         return found(**values, **ATTACKS[self.name].fixed) if isinstance(found, type) else found
 
     def _found(self) -> Any:
@@ -138,7 +141,29 @@ class Choice:
         hints = get_type_hints(found)
         return {f.name: hints[f.name] for f in fields(found)}
 
-    def _renamed(self) -> dict[str, str | float]:
+    def _converted(self, hint: Any, name: str, value: object) -> Any:
+        """The value as a field of that type holds it; its range is the class's to check."""
+        allowed = get_args(hint)
+        if hint is int:
+            return _integer(name, value)
+        if allowed and all(isinstance(one, str) for one in allowed):
+            if value not in allowed:
+                raise UnknownNameError(name, str(value), allowed)
+            return value
+        return None if value is None else self._length(name.replace("_", " "), value)
+
+    def _length(self, what: str, value: object) -> float:
+        """Of a step, in pixel units of [0, 1]."""
+        try:
+            text = value if isinstance(value, str) else str(float(value))  # type: ignore[arg-type]
+        except (TypeError, ValueError) as error:
+            raise UsageError(f"{what} is {value!r}; it must be a number, like 1/255") from error
+        length = parse_epsilon(text, self.norm, what=what)
+        if length == 0:
+            raise UsageError(f"{what} is {value!r}; it must be over 0, like 1/255")
+        return length
+
+    def _renamed(self) -> dict[str, object]:
         synonyms = ATTACKS[self.name].synonyms
         return named_once((synonyms.get(name, name), value) for name, value in self.given.items())
 
@@ -164,13 +189,13 @@ def read_settings(texts: Iterable[str]) -> list[tuple[str, str]]:
     return pairs
 
 
-def named_once(pairs: Iterable[tuple[str, str | float]]) -> dict[str, str | float]:
+def named_once(pairs: Iterable[tuple[str, object]]) -> dict[str, object]:
     """The pairs as a mapping.
 
     Raises:
         UsageError: one name twice.
     """
-    found: dict[str, str | float] = {}
+    found: dict[str, object] = {}
     for name, value in pairs:
         if name in found:
             raise UsageError(f"{name} is given twice, {found[name]} and {value}; give it once")
@@ -182,30 +207,8 @@ def _option(name: str) -> str:
     return f"--{name.replace('_', '-')}" if name in OPTIONS else f"--set {name}"
 
 
-def _converted(hint: Any, name: str, value: str | float) -> Any:
-    """The value as a field of that type holds it; its range is the class's to check."""
-    allowed = get_args(hint)
-    if hint is int:
-        try:
-            return int(str(value))
-        except ValueError as error:
-            raise UsageError(f"{name} is {value!r}; it must be a whole number") from error
-    if allowed and all(isinstance(one, str) for one in allowed):
-        if value not in allowed:
-            raise UnknownNameError(name, str(value), allowed)
-        return value
-    return _length(name.replace("_", " "), str(value))
-
-
-def _length(what: str, text: str) -> float:
-    """Of a step, in pixel units of [0, 1]."""
+def _integer(name: str, value: object) -> int:
     try:
-        length = float(Fraction(text.strip()))
-    except (ValueError, ZeroDivisionError) as error:
-        raise UsageError(
-            f"{what} {text!r} is not a number; write a fraction or a decimal, like 1/255"
-        ) from error
-    if not 0 < length <= 1:
-        hint = f"did you mean {text.strip()}/255?" if 1 < length <= 255 else "like 1/255"
-        raise UsageError(f"{what} {text!r} is not in 0..1, the pixel range [0, 1]; {hint}")
-    return length
+        return int(value) if isinstance(value, str) else operator.index(value)  # type: ignore[arg-type]
+    except (TypeError, ValueError) as error:
+        raise UsageError(f"{name} is {value!r}; it must be a whole number") from error

@@ -3,16 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import fields, replace
-from typing import Any
 
 from cfamc_zoo.errors import UsageError
-from cfamc_zoo.evaluation.arguments import radius_text, whole
 from cfamc_zoo.evaluation.attacks.ensemble import Ensemble, members_of
 from cfamc_zoo.evaluation.attacks.feature import FeatureAttack
 from cfamc_zoo.evaluation.attacks.protocol import Attack
 from cfamc_zoo.evaluation.choice import Choice
-from cfamc_zoo.zoo.threat import parse_epsilon
 
 
 def attack_of(attack: object, settings: Mapping[str, object], norm: str) -> Attack | Ensemble:
@@ -28,7 +24,7 @@ def attack_of(attack: object, settings: Mapping[str, object], norm: str) -> Atta
         UsageError: no attack on a classifier, a setting that it lacks or an impossible one.
     """
     if isinstance(attack, str):
-        return _with(attack, Choice(attack).attack(), settings, norm)
+        return Choice(attack, settings, norm).attack()
     kind = attack.__name__ if isinstance(attack, type) else type(attack).__name__
     if isinstance(attack, type):
         raise UsageError(f"attack is the class {kind}; give one of it, like {kind}()")
@@ -45,38 +41,3 @@ def attack_of(attack: object, settings: Mapping[str, object], norm: str) -> Atta
         if norm == "linf" and step is not None and step > 1:
             raise UsageError(f"step size is {step:g}; it must be in 0..1, like 1/255")
     return attack  # type: ignore[return-value]
-
-
-def _with(
-    name: str, found: Attack | Ensemble, settings: Mapping[str, object], norm: str
-) -> Attack | Ensemble:
-    """The named attack with these settings in place of its own."""
-    if not settings:
-        return found
-    has: dict[str, Any] = {}
-    if not isinstance(found, Ensemble):
-        has = {field.name: getattr(found, field.name) for field in fields(found)}  # type: ignore[arg-type]
-    changed: dict[str, Any] = {}
-    for key, value in settings.items():
-        own = "queries" if key == "steps" and "queries" in has else key
-        if own not in has:
-            settable = f"it has {', '.join(has)}" if has else "its settings are AutoAttack's own"
-            raise UsageError(
-                f"{name} has no setting {key!r}: {settable}; besides, attack() takes eps, norm, "
-                "seed, batch_size and progress"
-            )
-        changed[own] = _like(has[own], own, value, norm)
-    return replace(found, **changed)  # type: ignore[type-var]
-
-
-def _like(default: object, name: str, value: object, norm: str) -> object:
-    """The value as the attack's field of that default holds it."""
-    if isinstance(default, int):
-        return whole(value, name, least=1)
-    if isinstance(default, str):
-        if not isinstance(value, str):
-            raise UsageError(f"{name} is {value!r}; it must be text, like {default!r}")
-        return value
-    if value is None:
-        return None  # the attack's own length of a step
-    return parse_epsilon(radius_text(value), norm, what=name)

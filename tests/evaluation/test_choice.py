@@ -64,7 +64,7 @@ def test_a_setting_is_the_attacks_own_or_refused_with_those_that_it_has(name, se
         ("feature", {"distance": "l3"}, "unknown distance 'l3'"),
         ("pgd", {"step_size": "wide"}, "step size 'wide' is not a number"),
         ("feature", {"step_size": "2"}, "did you mean 2/255?"),
-        ("pgd", {"step_size": "0"}, "not in 0..1"),
+        ("pgd", {"step_size": "0"}, "must be over 0"),
         ("square", {"steps": "5", "queries": "6"}, "queries is given twice, 5 and 6"),
     ],
 )
