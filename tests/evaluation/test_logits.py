@@ -95,7 +95,6 @@ def test_logits_in_half_precision_are_taken():
         (make_encoder(), UsageError, "encoder, which has no classes"),
         (nn.Conv2d(3, 5, 1), ModelError, "these look like (N, H, W, C)"),
     ],
-    ids=str,
 )
 def test_what_is_no_classifier(model, error, said):
     images = torch.rand(2, 8, 6, 3) if isinstance(model, nn.Conv2d) else None

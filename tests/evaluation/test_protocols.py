@@ -96,7 +96,9 @@ def test_a_head_that_no_release_has_is_made_by_its_command():
     )
 
 
-@pytest.mark.parametrize("protocol", protocols("cifar10", published=True, crops=(4,)), ids=str)
+@pytest.mark.parametrize(
+    "protocol", protocols("cifar10", published=True, crops=(4,)), ids=lambda p: p.key
+)
 def test_the_command_line_takes_every_protocol(protocol, capsys):
     """Up to the model, which there is not."""
     for attack in protocol.attacks:
