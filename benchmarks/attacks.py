@@ -50,8 +50,8 @@ from cfamc_zoo.evaluation.attacks.fab import FabTargeted
 from cfamc_zoo.evaluation.attacks.pgd import Pgd
 from cfamc_zoo.evaluation.attacks.square import Square
 from cfamc_zoo.evaluation.robustness import evaluate
+from cfamc_zoo.zoo.catalogue.registry import default_model
 from cfamc_zoo.zoo.device import environment
-from cfamc_zoo.zoo.registry import default_model
 from cfamc_zoo.zoo.threat import parse_epsilon
 
 STEPS = 20

@@ -24,9 +24,11 @@ from PIL import Image
 
 from cfamc_zoo.datasets import load_dataset
 from cfamc_zoo.export.release import export_release
-from cfamc_zoo.zoo.encoder import Encoder
-from cfamc_zoo.zoo.spec import FORMAT_VERSION, Architecture, Preprocess, ReleaseConfig
-from cfamc_zoo.zoo.weights import Release, load_encoder, open_release
+from cfamc_zoo.zoo.network.encoder import Encoder
+from cfamc_zoo.zoo.network.spec import Architecture, Preprocess
+from cfamc_zoo.zoo.release.config import FORMAT_VERSION, ReleaseConfig
+from cfamc_zoo.zoo.release.folder import Release, open_release
+from cfamc_zoo.zoo.release.loading import load_encoder
 
 # ru_maxrss of a child includes what it was forked from, so a small process starts it.
 MEASURE = """

@@ -28,11 +28,12 @@ import cfamc_zoo
 from cfamc_zoo.datasets import load_dataset
 from cfamc_zoo.export.release import save_encoder
 from cfamc_zoo.export.single_file import export_single_file
-from cfamc_zoo.zoo.encoder import Encoder
-from cfamc_zoo.zoo.onnx_cache import open_kept_session
-from cfamc_zoo.zoo.registry import default_model, resolve
-from cfamc_zoo.zoo.spec import Architecture
-from cfamc_zoo.zoo.weights import MODEL, open_release
+from cfamc_zoo.zoo.catalogue.registry import default_model
+from cfamc_zoo.zoo.catalogue.resolve import resolve
+from cfamc_zoo.zoo.network.encoder import Encoder
+from cfamc_zoo.zoo.network.spec import Architecture
+from cfamc_zoo.zoo.onnx.cache import open_kept_session
+from cfamc_zoo.zoo.release.folder import MODEL, open_release
 
 Calls = tuple[Callable[[], Any], Callable[[], Any]]
 

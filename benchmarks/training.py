@@ -32,7 +32,7 @@ from cfamc_zoo.datasets import load_dataset
 from cfamc_zoo.training.batches import Batches
 from cfamc_zoo.training.engine import Engine
 from cfamc_zoo.training.recipe import Recipe, load_recipe
-from cfamc_zoo.zoo.encoder import Encoder, build_projector
+from cfamc_zoo.zoo.network.encoder import Encoder, build_projector
 
 
 class PlainStep:

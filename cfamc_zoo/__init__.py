@@ -25,13 +25,13 @@ if TYPE_CHECKING:
     from cfamc_zoo.evaluation.assessment import Assessment
     from cfamc_zoo.evaluation.attacks.ensemble import Ensemble
     from cfamc_zoo.evaluation.attacks.protocol import Attack
-    from cfamc_zoo.evaluation.fitting import FittedProbe
-    from cfamc_zoo.evaluation.probing import Images, Labels
-    from cfamc_zoo.export.hub import Visibility
+    from cfamc_zoo.evaluation.heads.fitting import FittedProbe
+    from cfamc_zoo.evaluation.heads.probing import Images, Labels
+    from cfamc_zoo.export.push import Visibility
     from cfamc_zoo.pretrained import Encoder
-    from cfamc_zoo.zoo import encoder as network
-    from cfamc_zoo.zoo.classifier import Classifier
-    from cfamc_zoo.zoo.registry import ModelSpec
+    from cfamc_zoo.zoo.catalogue.registry import ModelSpec
+    from cfamc_zoo.zoo.network import encoder as network
+    from cfamc_zoo.zoo.network.classifier import Classifier
 
 __all__ = [
     "Encoder",
@@ -60,7 +60,7 @@ def __getattr__(name: str) -> Any:
 
 def list_models() -> list[ModelSpec]:
     """Every model of the zoo, the most robust first."""
-    from cfamc_zoo.zoo import registry
+    from cfamc_zoo.zoo.catalogue import registry
 
     return registry.list_models()
 
@@ -71,7 +71,7 @@ def find_model(name: str) -> ModelSpec:
     Raises:
         UnknownNameError: there is none; the message offers the nearest names.
     """
-    from cfamc_zoo.zoo import registry
+    from cfamc_zoo.zoo.catalogue import registry
 
     return registry.find_model(name)
 
@@ -99,8 +99,8 @@ def load_classifier(model: str) -> Classifier:
         UnknownNameError: no such model.
         ReleaseError: its files are not what its config pins, or it has no probe.
     """
-    from cfamc_zoo.zoo.registry import resolve
-    from cfamc_zoo.zoo.weights import load_probe
+    from cfamc_zoo.zoo.catalogue.resolve import resolve
+    from cfamc_zoo.zoo.release.loading import load_probe
 
     return load_probe(resolve(model))
 
@@ -137,7 +137,8 @@ def embed(
         DataError: an image that cannot be read, or is none; says which, and what to give.
     """
     from cfamc_zoo.embedding.vectors import embed_images
-    from cfamc_zoo.zoo.registry import default_model, resolve
+    from cfamc_zoo.zoo.catalogue.registry import default_model
+    from cfamc_zoo.zoo.catalogue.resolve import resolve
 
     return embed_images(
         images,
@@ -195,7 +196,7 @@ def attack(
     """
     from cfamc_zoo.evaluation.arguments import norm_of, radii_of, whole
     from cfamc_zoo.evaluation.assessment import Terms, assess
-    from cfamc_zoo.evaluation.settings import attack_of
+    from cfamc_zoo.evaluation.attacks.settings import attack_of
 
     norm = norm_of(norm)
     terms = Terms(
@@ -246,8 +247,8 @@ def probe(
         UnknownNameError, UsageError: no such model, feature, head or selection; one class alone.
         DataError: images or labels of another kind, or that do not go together.
     """
-    from cfamc_zoo.evaluation.fitting import ProbeSettings
-    from cfamc_zoo.evaluation.probing import probe_images
+    from cfamc_zoo.evaluation.heads.fitting import ProbeSettings
+    from cfamc_zoo.evaluation.heads.probing import probe_images
 
     return probe_images(
         model,

@@ -90,7 +90,7 @@ def _torch() -> Iterator[Finding]:
     import torch
 
     from cfamc_zoo.zoo.device import fast_dtype
-    from cfamc_zoo.zoo.nvidia import torch_remedy
+    from cfamc_zoo.zoo.onnx.nvidia import torch_remedy
 
     if torch.cuda.is_available():
         for i in range(torch.cuda.device_count()):
@@ -106,8 +106,8 @@ def _providers() -> Iterator[Finding]:
     import onnxruntime as ort
     from onnx import TensorProto, helper
 
-    from cfamc_zoo.zoo.nvidia import PROVIDER, onnx_remedy
-    from cfamc_zoo.zoo.onnx_runtime import make_session
+    from cfamc_zoo.zoo.onnx.nvidia import PROVIDER, onnx_remedy
+    from cfamc_zoo.zoo.onnx.runtime import make_session
 
     value = [helper.make_tensor_value_info(n, TensorProto.FLOAT, [1]) for n in ("x", "y")]
     graph = helper.make_graph([helper.make_node("Neg", ["x"], ["y"])], "g", value[:1], value[1:])
@@ -128,7 +128,8 @@ def _providers() -> Iterator[Finding]:
 
 
 def _models() -> Iterator[Finding]:
-    from cfamc_zoo.zoo.registry import list_models, resolve
+    from cfamc_zoo.zoo.catalogue.registry import list_models
+    from cfamc_zoo.zoo.catalogue.resolve import resolve
 
     for spec in list_models():
         if spec.bundled:
@@ -141,7 +142,8 @@ def _embedding() -> Iterator[Finding]:
     import numpy as np
 
     from cfamc_zoo.embedding.vectors import embed_images
-    from cfamc_zoo.zoo.registry import default_model, resolve
+    from cfamc_zoo.zoo.catalogue.registry import default_model
+    from cfamc_zoo.zoo.catalogue.resolve import resolve
 
     name = default_model()
     image = np.arange(48 * 40 * 3, dtype=np.uint32).astype(np.uint8).reshape(48, 40, 3)
@@ -165,7 +167,7 @@ def _data() -> Iterator[Finding]:
 
 
 def _kept() -> Iterator[Finding]:
-    from cfamc_zoo.zoo.onnx_cache import cache_folder
+    from cfamc_zoo.zoo.onnx.cache import cache_folder
 
     folder, remedy = cache_folder(), "set CFAMC_ZOO_CACHE to a folder that can be written"
     reason = "this user has no home" if folder is None else _unwritable(folder)

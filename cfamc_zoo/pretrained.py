@@ -7,8 +7,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from cfamc_zoo.zoo import encoder, registry
-from cfamc_zoo.zoo.weights import load_encoder
+from cfamc_zoo.zoo.catalogue.resolve import resolve
+from cfamc_zoo.zoo.network import encoder
+from cfamc_zoo.zoo.release.loading import load_encoder
 
 
 class Encoder(encoder.Encoder):
@@ -19,9 +20,9 @@ class Encoder(encoder.Encoder):
         """An encoder by model name, release folder or Hub repository, as `cfamc_zoo.load`.
 
         Raises:
-            ZooError: as `zoo.registry.resolve` and `zoo.weights.load_encoder`.
+            ZooError: as `zoo.catalogue.resolve.resolve` and `zoo.weights.load_encoder`.
         """
-        return load_encoder(registry.resolve(str(name), revision=revision), cls)
+        return load_encoder(resolve(str(name), revision=revision), cls)
 
     def save_pretrained(self, folder: str | Path) -> None:
         """Writes and checks a whole release, as `cfamc_zoo.save`."""

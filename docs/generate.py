@@ -14,11 +14,11 @@ from pathlib import Path
 from typing import Any
 
 from cfamc_zoo.export.card import render_body, render_entry
-from cfamc_zoo.zoo import results as rows_of
-from cfamc_zoo.zoo import wording
-from cfamc_zoo.zoo.registry import bundled_folder, list_models
-from cfamc_zoo.zoo.results import headline
-from cfamc_zoo.zoo.weights import open_release
+from cfamc_zoo.zoo.catalogue.registry import bundled_folder, list_models
+from cfamc_zoo.zoo.release import results as rows_of
+from cfamc_zoo.zoo.release import wording
+from cfamc_zoo.zoo.release.folder import open_release
+from cfamc_zoo.zoo.release.results import headline
 
 ROOT = Path(__file__).parent.parent
 TABLE = re.compile(r"(?<=<!-- table -->\n).*?(?=<!-- /table -->)", re.DOTALL)

@@ -12,10 +12,12 @@ from torch import nn
 
 from cfamc_zoo.datasets import load_dataset
 from cfamc_zoo.export.release import export_release
-from cfamc_zoo.zoo.classifier import Classifier, probe_bytes
-from cfamc_zoo.zoo.encoder import Encoder, build_projector
-from cfamc_zoo.zoo.spec import Architecture, Preprocess, ReleaseConfig
-from cfamc_zoo.zoo.weights import PROBE
+from cfamc_zoo.zoo.network.classifier import Classifier
+from cfamc_zoo.zoo.network.encoder import Encoder, build_projector
+from cfamc_zoo.zoo.network.spec import Architecture, Preprocess
+from cfamc_zoo.zoo.release.config import ReleaseConfig
+from cfamc_zoo.zoo.release.folder import PROBE
+from cfamc_zoo.zoo.release.loading import probe_bytes
 
 # A job in the background of a shell ignores Ctrl-C, and what it starts inherits that.
 signal.signal(signal.SIGINT, signal.default_int_handler)

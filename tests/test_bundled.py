@@ -15,9 +15,10 @@ from cfamc_zoo.evaluation.attacks.pgd import Pgd
 from cfamc_zoo.evaluation.robustness import evaluate
 from cfamc_zoo.export.card import render_release
 from cfamc_zoo.export.parity import measure_parity
-from cfamc_zoo.zoo.registry import bundled_folder, default_model, find_model, list_models, resolve
-from cfamc_zoo.zoo.results import differences, read_results, summarize
-from cfamc_zoo.zoo.weights import CARD
+from cfamc_zoo.zoo.catalogue.registry import bundled_folder, default_model, find_model, list_models
+from cfamc_zoo.zoo.catalogue.resolve import resolve
+from cfamc_zoo.zoo.release.folder import CARD
+from cfamc_zoo.zoo.release.results import differences, read_results, summarize
 
 ROOT = Path(__file__).parent.parent
 BUNDLED = [spec.name for spec in list_models() if spec.bundled]

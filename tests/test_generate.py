@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from cfamc_zoo.zoo.results import OWN_PROTOCOL, row_of
+from cfamc_zoo.zoo.release.results import OWN_PROTOCOL, row_of
 
 ROOT = Path(__file__).parent.parent
 HERE = {"versions": {}, "device": "cpu"}

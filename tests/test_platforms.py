@@ -13,11 +13,13 @@ from PIL import Image
 
 from cfamc_zoo import doctor
 from cfamc_zoo.errors import UsageError
-from cfamc_zoo.zoo import nvidia, onnx_cache, onnx_runtime
 from cfamc_zoo.zoo.cores import usable_cores
-from cfamc_zoo.zoo.onnx_cache import cache_folder
-from cfamc_zoo.zoo.onnx_session import open_session
-from cfamc_zoo.zoo.weights import open_release
+from cfamc_zoo.zoo.onnx import cache as onnx_cache
+from cfamc_zoo.zoo.onnx import nvidia
+from cfamc_zoo.zoo.onnx import runtime as onnx_runtime
+from cfamc_zoo.zoo.onnx.cache import cache_folder
+from cfamc_zoo.zoo.onnx.session import open_session
+from cfamc_zoo.zoo.release.folder import open_release
 
 ROOT = Path(__file__).parent.parent / "cfamc_zoo"
 
@@ -169,9 +171,9 @@ def test_doctor_tries_what_embed_does(monkeypatch):
     (well,) = findings("embedding")
     assert well.state == "ok"
     monkeypatch.setattr(
-        "cfamc_zoo.zoo.onnx_session.session_options", lambda threads: os.of_another_system
+        "cfamc_zoo.zoo.onnx.session.session_options", lambda threads: os.of_another_system
     )
-    monkeypatch.setattr("cfamc_zoo.zoo.onnx_cache.session_options", lambda t: os.of_another_system)
+    monkeypatch.setattr("cfamc_zoo.zoo.onnx.cache.session_options", lambda t: os.of_another_system)
     (ill,) = findings("embedding")
     assert ill.state == "broken"
     assert "of_another_system" in ill.found

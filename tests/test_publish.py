@@ -10,7 +10,7 @@ from PIL import Image
 
 import cfamc_zoo
 from cfamc_zoo import Encoder
-from cfamc_zoo.zoo.results import accuracies, differences
+from cfamc_zoo.zoo.release.results import accuracies, differences
 from tests.cli.test_train import TINY
 from tests.hub import TOKEN, Hub, serve
 from tests.hub.client import command

@@ -26,7 +26,7 @@ from functools import partial
 from pathlib import Path
 
 from cfamc_zoo.datasets import NAMED
-from cfamc_zoo.zoo.weights import MODEL, PROBE, PROJECTOR, open_release, write_files
+from cfamc_zoo.zoo.release.folder import MODEL, PROBE, PROJECTOR, open_release, write_files
 
 ROOT = Path(__file__).parent.parent
 PART = 15 << 20  # bytes of one part of a file of weights

@@ -10,8 +10,8 @@ from __future__ import annotations
 
 import argparse
 
-from cfamc_zoo.zoo.download import fetch_summary
-from cfamc_zoo.zoo.entry import entry_of, write_entry
+from cfamc_zoo.zoo.catalogue.download import fetch_summary
+from cfamc_zoo.zoo.catalogue.entry import entry_of, write_entry
 
 
 def main() -> None:

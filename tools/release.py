@@ -24,10 +24,10 @@ import cfamc_zoo
 from cfamc_zoo.datasets import load_dataset
 from cfamc_zoo.export.card import render_release
 from cfamc_zoo.training.curves import plot_curves
-from cfamc_zoo.zoo.entry import entry_of, write_entry
-from cfamc_zoo.zoo.preprocess import to_input
-from cfamc_zoo.zoo.results import read_results
-from cfamc_zoo.zoo.weights import CARD, PROJECTOR, RESULTS, open_release, write_files
+from cfamc_zoo.zoo.catalogue.entry import entry_of, write_entry
+from cfamc_zoo.zoo.images.preprocess import to_input
+from cfamc_zoo.zoo.release.folder import CARD, PROJECTOR, RESULTS, open_release, write_files
+from cfamc_zoo.zoo.release.results import read_results
 
 ROOT = Path(__file__).parent.parent
 GOLDEN = ROOT / "tests/golden.npz"

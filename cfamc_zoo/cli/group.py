@@ -15,7 +15,7 @@ from cfamc_zoo.cli import output
 
 @dataclass(frozen=True)
 class Entry:
-    """What the group's help says of the command NAME without importing cfamc_zoo.cli.NAME.
+    """What the group's help says of the command NAME without importing cfamc_zoo.cli.commands.NAME.
 
     `line` is the first line of the docstring of the function NAME there; a test compares them.
     """
@@ -47,7 +47,7 @@ class Group(TyperGroup):
     def get_command(self, ctx: Any, cmd_name: str) -> Any:
         if cmd_name not in self.table:
             return None
-        function = getattr(import_module(f"cfamc_zoo.cli.{cmd_name}"), cmd_name)
+        function = getattr(import_module(f"cfamc_zoo.cli.commands.{cmd_name}"), cmd_name)
         one = typer.Typer(
             add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None
         )

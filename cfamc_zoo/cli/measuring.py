@@ -9,8 +9,8 @@ from cfamc_zoo.cli import output
 from cfamc_zoo.errors import ZooError
 
 if TYPE_CHECKING:
+    from cfamc_zoo.evaluation.classifier_measurement import ClassifierMeasurement
     from cfamc_zoo.evaluation.feature_measurement import FeatureMeasurement
-    from cfamc_zoo.evaluation.measurement import ClassifierMeasurement
 
 
 def conduct(measurement: ClassifierMeasurement | FeatureMeasurement, json: bool) -> None:

@@ -7,12 +7,13 @@ from typing import TYPE_CHECKING
 from cfamc_zoo.cli import output
 
 if TYPE_CHECKING:
-    from cfamc_zoo.zoo.weights import Release
+    from cfamc_zoo.zoo.release.folder import Release
 
 
 def open_model(name: str | None, *, revision: str | None = None) -> Release:
     """The release of a name, a folder or ORGANIZATION/NAME; of None, the default model's."""
-    from cfamc_zoo.zoo.registry import default_model, resolve
+    from cfamc_zoo.zoo.catalogue.registry import default_model
+    from cfamc_zoo.zoo.catalogue.resolve import resolve
 
     release = resolve(name or default_model(), revision=revision, say=output.note)
     if release.moved_from is not None:

@@ -7,8 +7,9 @@ from collections.abc import Callable
 import numpy as np
 
 from cfamc_zoo.errors import UnknownNameError, UsageError
-from cfamc_zoo.zoo.spec import FEATURES
-from cfamc_zoo.zoo.weights import GRAPH, PROJECTOR, Release, load_encoder
+from cfamc_zoo.zoo.network.spec import FEATURES
+from cfamc_zoo.zoo.release.folder import GRAPH, PROJECTOR, Release
+from cfamc_zoo.zoo.release.loading import load_encoder
 
 Backend = Callable[[np.ndarray], np.ndarray]  # (N, 3, S, S) float32 in [0, 1] to (N, D) float32
 BACKENDS = ("onnx", "torch")
@@ -46,10 +47,10 @@ def open_backend(
         )
     if backend == "onnx" and release.has(GRAPH):
         if device in (None, "cpu"):
-            from cfamc_zoo.zoo.onnx_cache import open_kept_session
+            from cfamc_zoo.zoo.onnx.cache import open_kept_session
 
             return open_kept_session(release, feature, threads=threads)
-        from cfamc_zoo.zoo.onnx_session import open_session
+        from cfamc_zoo.zoo.onnx.session import open_session
 
         return open_session(release, feature, device=device, threads=threads)
     return _torch(release, feature, device, threads)

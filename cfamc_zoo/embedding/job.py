@@ -15,8 +15,8 @@ from cfamc_zoo.embedding.pipeline import Unreadable, embed_files, normalize
 from cfamc_zoo.embedding.writers import check_suffix, write
 from cfamc_zoo.errors import OutputExistsError, UsageError
 from cfamc_zoo.version import __version__
-from cfamc_zoo.zoo.preprocess import PREPROCESSING
-from cfamc_zoo.zoo.weights import Release
+from cfamc_zoo.zoo.images.preprocess import PREPROCESSING
+from cfamc_zoo.zoo.release.folder import Release
 
 
 @dataclass(frozen=True)

@@ -12,8 +12,8 @@ import numpy as np
 
 from cfamc_zoo.embedding.backends import Backend
 from cfamc_zoo.errors import DataError
-from cfamc_zoo.zoo.preprocess import read_image, to_input
-from cfamc_zoo.zoo.spec import Preprocess
+from cfamc_zoo.zoo.images.preprocess import read_image, to_input
+from cfamc_zoo.zoo.network.spec import Preprocess
 
 AHEAD = 4  # batches being decoded or waiting, beside the one in the model
 

@@ -13,8 +13,8 @@ import numpy as np
 from PIL import Image
 
 from cfamc_zoo.errors import DataError
-from cfamc_zoo.zoo.preprocess import fit, fit_floats, read_image
-from cfamc_zoo.zoo.spec import Preprocess
+from cfamc_zoo.zoo.images.preprocess import fit, fit_floats, read_image
+from cfamc_zoo.zoo.network.spec import Preprocess
 
 
 class Array(Protocol):

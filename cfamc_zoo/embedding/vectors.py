@@ -11,9 +11,9 @@ from cfamc_zoo.embedding import pipeline
 from cfamc_zoo.embedding.backends import open_backend
 from cfamc_zoo.embedding.sources import Source, one_by_one, pixels_of
 from cfamc_zoo.errors import UsageError
-from cfamc_zoo.zoo.preprocess import to_input
-from cfamc_zoo.zoo.spec import Preprocess
-from cfamc_zoo.zoo.weights import Release
+from cfamc_zoo.zoo.images.preprocess import to_input
+from cfamc_zoo.zoo.network.spec import Preprocess
+from cfamc_zoo.zoo.release.folder import Release
 
 
 def embed_images(

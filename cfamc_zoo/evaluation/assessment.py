@@ -18,15 +18,15 @@ from cfamc_zoo.atomic import atomic_file
 from cfamc_zoo.evaluation.arguments import images_of, labels_of
 from cfamc_zoo.evaluation.attacks.ensemble import Ensemble, members_of, substitutions
 from cfamc_zoo.evaluation.attacks.protocol import Attack
-from cfamc_zoo.evaluation.batching import is_out_of_memory
 from cfamc_zoo.evaluation.doubts import Doubt, compare, examine
 from cfamc_zoo.evaluation.ledger import Ledger
-from cfamc_zoo.evaluation.logits import check_two
+from cfamc_zoo.evaluation.outputs import check_path, save
 from cfamc_zoo.evaluation.plan import batch_size_on
-from cfamc_zoo.evaluation.report import Page, Picture, pictures_of, render
+from cfamc_zoo.evaluation.reports.accuracy_page import Page, Picture, pictures_of, render
 from cfamc_zoo.evaluation.robustness import Accuracy, Advance, evaluate
-from cfamc_zoo.evaluation.saving import check_path, save
-from cfamc_zoo.evaluation.target import classifier_of, device_of, frozen, own_modes, width_of
+from cfamc_zoo.evaluation.victim.batching import is_out_of_memory
+from cfamc_zoo.evaluation.victim.logits import check_two
+from cfamc_zoo.evaluation.victim.model import classifier_of, device_of, frozen, own_modes, width_of
 from cfamc_zoo.progress import Bar, Silent, shown
 from cfamc_zoo.zoo.device import environment
 from cfamc_zoo.zoo.threat import parse_epsilon

@@ -19,7 +19,7 @@ from typing import Any
 
 from torch import nn
 
-from cfamc_zoo.zoo.multicrop import MultiCrop
+from cfamc_zoo.zoo.network.multicrop import MultiCrop
 
 
 def crops_settings(encoder: nn.Module) -> dict[str, Any] | None:

@@ -17,9 +17,9 @@ from torch.nn import functional as F
 from cfamc_zoo.evaluation.attacks.ensemble import Ensemble
 from cfamc_zoo.evaluation.attacks.gradient import gradient_of
 from cfamc_zoo.evaluation.attacks.pgd import Pgd
-from cfamc_zoo.evaluation.batching import gathered
 from cfamc_zoo.evaluation.robustness import Accuracy, evaluate
-from cfamc_zoo.evaluation.target import Target, attacked
+from cfamc_zoo.evaluation.victim.batching import gathered
+from cfamc_zoo.evaluation.victim.model import Target, attacked
 from cfamc_zoo.zoo.threat import parse_epsilon
 
 LOOKED_AT = 32  # images, at most, that the checks run on

@@ -12,7 +12,6 @@ import torch
 from cfamc_zoo.atomic import atomic_file
 from cfamc_zoo.evaluation.crops import crops_notes, crops_settings
 from cfamc_zoo.evaluation.doubts import Doubt
-from cfamc_zoo.evaluation.facts import facts_of
 from cfamc_zoo.evaluation.features import (
     FeatureReader,
     FeatureRobustness,
@@ -20,11 +19,12 @@ from cfamc_zoo.evaluation.features import (
     partners,
 )
 from cfamc_zoo.evaluation.ledger import ledger_for
+from cfamc_zoo.evaluation.outputs import save
 from cfamc_zoo.evaluation.plan import Plan, Subject
-from cfamc_zoo.evaluation.report import Picture, shown_of
+from cfamc_zoo.evaluation.reports.accuracy_page import Picture, shown_of
+from cfamc_zoo.evaluation.reports.facts import facts_of
+from cfamc_zoo.evaluation.reports.vector_page import VectorPage, render_vectors
 from cfamc_zoo.evaluation.robustness import Advance
-from cfamc_zoo.evaluation.saving import save
-from cfamc_zoo.evaluation.vector_page import VectorPage, render_vectors
 from cfamc_zoo.zoo.device import environment
 
 LEGEND = (

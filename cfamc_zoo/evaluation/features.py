@@ -12,12 +12,12 @@ from torch import Tensor, nn
 from cfamc_zoo.errors import DataError
 from cfamc_zoo.evaluation.arguments import images_of
 from cfamc_zoo.evaluation.attacks.feature import DISTANCES, FeatureAttack
-from cfamc_zoo.evaluation.batching import gathered, in_batches
 from cfamc_zoo.evaluation.intervals import wilson
 from cfamc_zoo.evaluation.ledger import UNKNOWN, Ledger, Stage
-from cfamc_zoo.evaluation.target import Target, attacked, device_of, width_of
-from cfamc_zoo.zoo.encoder import Encoder
-from cfamc_zoo.zoo.multicrop import MultiCrop
+from cfamc_zoo.evaluation.victim.batching import gathered, in_batches
+from cfamc_zoo.evaluation.victim.model import Target, attacked, device_of, width_of
+from cfamc_zoo.zoo.network.encoder import Encoder
+from cfamc_zoo.zoo.network.multicrop import MultiCrop
 from cfamc_zoo.zoo.threat import Threat, threat_of
 
 

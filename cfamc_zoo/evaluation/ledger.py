@@ -15,7 +15,7 @@ from cfamc_zoo.atomic import atomic_file, storage_errors
 from cfamc_zoo.errors import DataError, UsageError
 
 if TYPE_CHECKING:
-    from cfamc_zoo.evaluation.plan import Outputs
+    from cfamc_zoo.evaluation.outputs import Outputs
 
 UNKNOWN, FELL, STANDS = -1, 0, 1
 SYMBOLS = {UNKNOWN: ".", FELL: "0", STANDS: "1"}

@@ -8,10 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from cfamc_zoo.errors import OutputExistsError, UsageError
-from cfamc_zoo.evaluation.choice import Choice
-from cfamc_zoo.evaluation.saving import check_path
-from cfamc_zoo.zoo.registry import list_models
+from cfamc_zoo.evaluation.attacks.choice import Choice
+from cfamc_zoo.evaluation.outputs import NOWHERE, Outputs
+from cfamc_zoo.zoo.catalogue.registry import list_models
 from cfamc_zoo.zoo.threat import parse_epsilon, threat_of
 
 if TYPE_CHECKING:
@@ -52,46 +51,12 @@ class Subject:
 
     def inputs(self) -> np.ndarray:
         """(N, 3, S, S) float32 in [0, 1]."""
-        from cfamc_zoo.zoo.preprocess import to_input
+        from cfamc_zoo.zoo.images.preprocess import to_input
 
         return to_input(self.images)
 
     def __len__(self) -> int:
         return len(self.images)
-
-
-@dataclass(frozen=True)
-class Outputs:
-    """Files, each None where it is not wanted.
-
-    Attributes:
-        save: the adversarial images.
-        report: a page with pictures.
-        state: what the same command goes on from.
-    """
-
-    save: Path | None = None
-    report: Path | None = None
-    state: Path | None = None
-
-    def check(self) -> None:
-        """Refuses, before any work is done, what could not be written.
-
-        Raises:
-            UsageError: another suffix, or no such folder.
-            OutputExistsError: the file is there already.
-        """
-        if self.save is not None:
-            check_path(self.save)
-        path = self.report
-        if path is None:
-            return
-        if path.suffix != ".html":
-            raise UsageError(f"--report {str(path)!r} must end in .html")
-        if not path.parent.is_dir():
-            raise UsageError(f"folder {str(path.parent)!r} does not exist; create it first")
-        if path.exists():
-            raise OutputExistsError(f"{str(path)!r} is already there; move it or give another name")
 
 
 @dataclass(frozen=True)
@@ -167,7 +132,7 @@ class Plan:
     epsilons: list[str]
     seed: int = 0
     asked: Asked = Asked()
-    outputs: Outputs = Outputs()
+    outputs: Outputs = NOWHERE
     batch_size: int | None = None
 
     def __post_init__(self) -> None:

@@ -15,10 +15,10 @@ from cfamc_zoo.evaluation.arguments import images_of, labels_of
 from cfamc_zoo.evaluation.attacks.batch import Batch
 from cfamc_zoo.evaluation.attacks.ensemble import Ensemble, members_of
 from cfamc_zoo.evaluation.attacks.protocol import Attack
-from cfamc_zoo.evaluation.batching import in_batches
 from cfamc_zoo.evaluation.intervals import wilson
 from cfamc_zoo.evaluation.ledger import STANDS, UNKNOWN, Ledger, Stage
-from cfamc_zoo.evaluation.target import Target, attacked, device_of
+from cfamc_zoo.evaluation.victim.batching import in_batches
+from cfamc_zoo.evaluation.victim.model import Target, attacked, device_of
 from cfamc_zoo.zoo.threat import Threat, threat_of
 
 Advance = Callable[[int, str], None]

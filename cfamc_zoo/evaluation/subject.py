@@ -14,11 +14,12 @@ from cfamc_zoo.datasets import NAMED, SAMPLES, LabelledImages, load_dataset
 from cfamc_zoo.errors import DataError, UsageError
 from cfamc_zoo.evaluation.sampling import HELD_OUT, fair_sample, hold_out
 from cfamc_zoo.folders import Labelled, describe, find_labelled, find_parts, name_of
-from cfamc_zoo.zoo.decoding import read_images
-from cfamc_zoo.zoo.preprocess import fit
-from cfamc_zoo.zoo.probe_file import Split, read_split
-from cfamc_zoo.zoo.spec import Preprocess
-from cfamc_zoo.zoo.weights import PROBE, Release
+from cfamc_zoo.zoo.images.decoding import read_images
+from cfamc_zoo.zoo.images.preprocess import fit
+from cfamc_zoo.zoo.network.head import Split
+from cfamc_zoo.zoo.network.spec import Preprocess
+from cfamc_zoo.zoo.release.folder import PROBE, Release
+from cfamc_zoo.zoo.release.probe_file import read_split
 
 Say = Callable[[str], None]
 

@@ -9,10 +9,14 @@ from typing import TYPE_CHECKING, Any
 
 from cfamc_zoo.datasets import NAMED
 from cfamc_zoo.errors import UnknownNameError
-from cfamc_zoo.zoo import registry, wording
-from cfamc_zoo.zoo.probe_file import Head, read_head
-from cfamc_zoo.zoo.registry import ModelSpec
-from cfamc_zoo.zoo.results import (
+from cfamc_zoo.zoo.catalogue import registry
+from cfamc_zoo.zoo.catalogue.registry import ModelSpec
+from cfamc_zoo.zoo.network.head import Head
+from cfamc_zoo.zoo.release import wording
+from cfamc_zoo.zoo.release.config import ReleaseConfig
+from cfamc_zoo.zoo.release.folder import GRAPH, PROBE, PROJECTOR, Release
+from cfamc_zoo.zoo.release.probe_file import read_head
+from cfamc_zoo.zoo.release.results import (
     OWN_PROTOCOL,
     SAMPLE,
     Rows,
@@ -21,8 +25,6 @@ from cfamc_zoo.zoo.results import (
     is_partial,
     read_results,
 )
-from cfamc_zoo.zoo.spec import ReleaseConfig
-from cfamc_zoo.zoo.weights import GRAPH, PROBE, PROJECTOR, Release
 
 if TYPE_CHECKING:
     from huggingface_hub import ModelCard, ModelCardData

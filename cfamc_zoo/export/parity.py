@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from shlex import quote
 
 import numpy as np
@@ -9,13 +10,14 @@ import torch
 from PIL import Image
 
 from cfamc_zoo.errors import ReleaseError
-from cfamc_zoo.export.onnx_graph import OUTPUTS, Parity, compare
+from cfamc_zoo.export.graph import OUTPUTS
 from cfamc_zoo.zoo.device import environment
-from cfamc_zoo.zoo.onnx_session import open_session
-from cfamc_zoo.zoo.preprocess import fit, to_input
-from cfamc_zoo.zoo.results import Rows, row_of
-from cfamc_zoo.zoo.spec import Preprocess
-from cfamc_zoo.zoo.weights import Release, load_encoder
+from cfamc_zoo.zoo.images.preprocess import fit, to_input
+from cfamc_zoo.zoo.network.spec import Preprocess
+from cfamc_zoo.zoo.onnx.session import open_session
+from cfamc_zoo.zoo.release.folder import Release
+from cfamc_zoo.zoo.release.loading import load_encoder
+from cfamc_zoo.zoo.release.results import Rows, row_of
 
 # Float32 sums in another order; measured values are some hundred times smaller.
 RELATIVE_LIMIT = 1e-4
@@ -86,3 +88,19 @@ def sized(images: np.ndarray, preprocess: Preprocess) -> np.ndarray:
     if images.shape[1:3] != (preprocess.size, preprocess.size):
         images = np.stack([fit(Image.fromarray(image), preprocess) for image in images])
     return to_input(images)
+
+
+@dataclass(frozen=True)
+class Parity:
+    """Largest differences between two back ends over the same images."""
+
+    absolute: float
+    relative: float  # to the largest value of the feature
+    largest: float
+
+
+def compare(reference: np.ndarray, other: np.ndarray) -> Parity:
+    """How far two (N, D) arrays of the same features are apart."""
+    difference = float(np.abs(reference - other).max())
+    largest = max(float(np.abs(reference).max()), 1e-12)
+    return Parity(difference, difference / largest, largest)

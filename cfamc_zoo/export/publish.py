@@ -6,10 +6,10 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from cfamc_zoo.datasets import load_dataset
-from cfamc_zoo.export import hub
+from cfamc_zoo.export import push as hub
 from cfamc_zoo.export.release import check_release, save_encoder
-from cfamc_zoo.zoo.encoder import Encoder
-from cfamc_zoo.zoo.registry import open_folder
+from cfamc_zoo.zoo.catalogue.resolve import open_folder
+from cfamc_zoo.zoo.network.encoder import Encoder
 
 COMPARED = 256  # images of the sample on which the back ends are compared
 CHECKED = 64  # the same before a push, of a folder that was compared when it was made

@@ -15,24 +15,21 @@ import numpy as np
 
 from cfamc_zoo.errors import OutputExistsError
 from cfamc_zoo.export.card import render_release
-from cfamc_zoo.export.onnx_graph import build_graph, check_graph
+from cfamc_zoo.export.graph import build_graph, check_graph
 from cfamc_zoo.export.parity import measure_parity, parity_rows
-from cfamc_zoo.zoo.encoder import Encoder
-from cfamc_zoo.zoo.spec import FORMAT_VERSION, ReleaseConfig
-from cfamc_zoo.zoo.weights import (
+from cfamc_zoo.zoo.network.encoder import Encoder
+from cfamc_zoo.zoo.release.config import FORMAT_VERSION, ReleaseConfig
+from cfamc_zoo.zoo.release.folder import (
     CARD,
     GRAPH,
     MODEL,
     PROBE,
     RESULTS,
     Release,
-    load_encoder,
-    load_probe,
     open_release,
-    save_release,
-    weights_of,
     write_files,
 )
+from cfamc_zoo.zoo.release.loading import load_encoder, load_probe, save_release, weights_of
 
 
 def export_release(

@@ -13,11 +13,12 @@ from torch import nn
 
 from cfamc_zoo.atomic import atomic_file
 from cfamc_zoo.errors import OutputExistsError, ReleaseError
-from cfamc_zoo.export.onnx_graph import OUTPUTS, BothFeatures, Parity, compare
-from cfamc_zoo.export.parity import RELATIVE_LIMIT, sized
-from cfamc_zoo.zoo.onnx_export import INPUT, to_onnx
-from cfamc_zoo.zoo.onnx_runtime import make_session
-from cfamc_zoo.zoo.weights import Release, load_encoder, load_probe
+from cfamc_zoo.export.graph import OUTPUTS, BothFeatures
+from cfamc_zoo.export.parity import RELATIVE_LIMIT, Parity, compare, sized
+from cfamc_zoo.zoo.onnx.exporter import INPUT, to_onnx
+from cfamc_zoo.zoo.onnx.runtime import make_session
+from cfamc_zoo.zoo.release.folder import Release
+from cfamc_zoo.zoo.release.loading import load_encoder, load_probe
 
 Kind = Literal["features", "classifier"]
 

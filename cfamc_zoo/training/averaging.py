@@ -6,7 +6,7 @@ import torch
 from torch import nn
 
 from cfamc_zoo.training.engine import Engine
-from cfamc_zoo.zoo.encoder import Encoder
+from cfamc_zoo.zoo.network.encoder import Encoder
 
 # BatchNorm's means and variances are over all positions of this many crops: within 2% of those
 # over all crops for a vector's 4096 values, less for images.

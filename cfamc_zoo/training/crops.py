@@ -15,7 +15,7 @@ import torch
 from torch import Generator, Tensor
 
 from cfamc_zoo.training.recipe import Views
-from cfamc_zoo.zoo.boxes import Boxes, draw_boxes, resized_crop, separable
+from cfamc_zoo.zoo.network.boxes import Boxes, draw_boxes, resized_crop, separable
 
 BLUR_RADIUS = 8  # pixels: four sigma at the largest sigma of the recipes, 2
 GREY = (0.2989, 0.587, 0.114)  # ITU-R 601-2 luma, as in torchvision

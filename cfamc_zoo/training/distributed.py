@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 from torch import distributed as dist
 
-from cfamc_zoo.zoo.encoder import Encoder
+from cfamc_zoo.zoo.network.encoder import Encoder
 
 
 def rank() -> int:

@@ -28,7 +28,7 @@ from cfamc_zoo.training.recipe import (
     Recipe,
 )
 from cfamc_zoo.zoo.device import fast_dtype
-from cfamc_zoo.zoo.encoder import Encoder, build_projector
+from cfamc_zoo.zoo.network.encoder import Encoder, build_projector
 from cfamc_zoo.zoo.threat import Linf, parse_epsilon
 
 

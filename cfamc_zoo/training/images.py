@@ -27,10 +27,10 @@ from cfamc_zoo.atomic import storage_errors
 from cfamc_zoo.datasets import NAMED, SAMPLES, load_dataset
 from cfamc_zoo.errors import DataError, StorageError, UsageError
 from cfamc_zoo.folders import describe, find_below, find_parts, name_of
-from cfamc_zoo.zoo.decoding import read_images
-from cfamc_zoo.zoo.onnx_cache import cache_folder
-from cfamc_zoo.zoo.preprocess import fit
-from cfamc_zoo.zoo.spec import Preprocess
+from cfamc_zoo.zoo.images.decoding import read_images
+from cfamc_zoo.zoo.images.preprocess import fit
+from cfamc_zoo.zoo.network.spec import Preprocess
+from cfamc_zoo.zoo.onnx.cache import cache_folder
 
 RECORD = "data.json"  # of a run
 PIXELS, INDEX = "pixels.bin", "index.json"  # of a folder in the cache

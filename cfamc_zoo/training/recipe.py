@@ -17,7 +17,7 @@ from cfamc_zoo.errors import UnknownNameError, UsageError
 from cfamc_zoo.training.compilation import Compilation
 from cfamc_zoo.training.objectives import Objective
 from cfamc_zoo.training.objectives.emp import Emp
-from cfamc_zoo.zoo.spec import Architecture
+from cfamc_zoo.zoo.network.spec import Architecture
 from cfamc_zoo.zoo.threat import parse_epsilon
 
 Pair = tuple[float, float]

@@ -7,9 +7,9 @@ from typing import Any
 
 from cfamc_zoo.errors import UsageError
 from cfamc_zoo.training.recipe import Recipe
-from cfamc_zoo.zoo.encoder import Encoder
-from cfamc_zoo.zoo.registry import resolve
-from cfamc_zoo.zoo.weights import load_encoder
+from cfamc_zoo.zoo.catalogue.resolve import resolve
+from cfamc_zoo.zoo.network.encoder import Encoder
+from cfamc_zoo.zoo.release.loading import load_encoder
 
 
 @dataclass(frozen=True)

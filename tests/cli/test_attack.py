@@ -259,8 +259,9 @@ def test_a_multi_crop_head_is_attacked_through_the_mean_of_its_crops(
     from torch import nn
 
     import cfamc_zoo
-    from cfamc_zoo.zoo.classifier import Classifier, probe_bytes
-    from cfamc_zoo.zoo.multicrop import CropPlan, MultiCrop
+    from cfamc_zoo.zoo.network.classifier import Classifier
+    from cfamc_zoo.zoo.network.multicrop import CropPlan, MultiCrop
+    from cfamc_zoo.zoo.release.loading import probe_bytes
 
     torch.manual_seed(0)
     reader = MultiCrop(cfamc_zoo.load(str(tiny_release)), CropPlan(3, (0.2, 1), (0.75, 1.3)))
@@ -280,7 +281,7 @@ def test_crops_are_those_of_the_recipe_and_of_the_seed(zoo, tiny_release, tmp_pa
 
     import cfamc_zoo
     from cfamc_zoo.export.release import export_release
-    from cfamc_zoo.zoo.weights import PROBE
+    from cfamc_zoo.zoo.release.folder import PROBE
     from tests.conftest import make_config
 
     encoder = cfamc_zoo.load(str(tiny_release))

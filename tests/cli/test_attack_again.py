@@ -11,11 +11,12 @@ from torch import nn
 
 import cfamc_zoo
 from cfamc_zoo.cli.app import run
-from cfamc_zoo.evaluation.choice import Choice
+from cfamc_zoo.evaluation.attacks.choice import Choice
 from cfamc_zoo.evaluation.plan import Asked, Plan
 from cfamc_zoo.export.release import export_release
-from cfamc_zoo.zoo.classifier import Classifier, probe_bytes
-from cfamc_zoo.zoo.weights import PROBE
+from cfamc_zoo.zoo.network.classifier import Classifier
+from cfamc_zoo.zoo.release.folder import PROBE
+from cfamc_zoo.zoo.release.loading import probe_bytes
 from tests.conftest import make_config
 
 

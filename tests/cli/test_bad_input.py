@@ -18,7 +18,7 @@ from PIL import Image
 from safetensors.torch import load, save
 
 from cfamc_zoo.cli.app import run
-from cfamc_zoo.zoo.weights import GRAPH, MODEL, open_release, write_files
+from cfamc_zoo.zoo.release.folder import GRAPH, MODEL, open_release, write_files
 from tests.bombs import bomb
 
 

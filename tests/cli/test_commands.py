@@ -8,7 +8,7 @@ import sys
 
 import pytest
 
-from cfamc_zoo.zoo.weights import CONFIG, MODEL
+from cfamc_zoo.zoo.release.folder import CONFIG, MODEL
 
 PATHS = {"PYTHONPATH": os.pathsep.join(p for p in sys.path if p)}
 
@@ -96,7 +96,7 @@ def test_a_model_and_data_of_other_classes_are_refused(tiny_release, tmp_path):
 
     from safetensors.torch import load, save
 
-    from cfamc_zoo.zoo.weights import PROBE, open_release, write_files
+    from cfamc_zoo.zoo.release.folder import PROBE, open_release, write_files
 
     opened = open_release(release)
     tensors = load(opened.read(PROBE))
@@ -143,7 +143,7 @@ def test_list_and_info_show_what_was_measured(tiny_release):
 @pytest.mark.parametrize("command", ["list", "info"])
 def test_at_a_terminal_of_80_columns_names_are_whole(command, capsys, monkeypatch):
     from cfamc_zoo.cli.app import run
-    from cfamc_zoo.zoo.registry import default_model
+    from cfamc_zoo.zoo.catalogue.registry import default_model
 
     monkeypatch.setenv("COLUMNS", "80")
     monkeypatch.setenv("TERM", "dumb")  # no colours, which would count as width

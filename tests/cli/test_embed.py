@@ -20,7 +20,7 @@ from PIL import Image
 
 import cfamc_zoo
 from cfamc_zoo.embedding import partial
-from cfamc_zoo.zoo.preprocess import PREPROCESSING
+from cfamc_zoo.zoo.images.preprocess import PREPROCESSING
 from tests.bombs import bomb
 
 

@@ -95,7 +95,7 @@ def test_short_work_and_other_ranks_say_nothing(monkeypatch, capsys):
 def test_commands_say_how_far_they_are(lines, tiny_release, monkeypatch, tmp_path):
     """Held until a line is there: no command is quick or slow enough by itself."""
     from cfamc_zoo.cli import app
-    from cfamc_zoo.evaluation.measurement import ClassifierMeasurement
+    from cfamc_zoo.evaluation.classifier_measurement import ClassifierMeasurement
     from cfamc_zoo.export import release
 
     def held(function):

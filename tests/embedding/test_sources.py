@@ -13,8 +13,8 @@ from PIL import Image
 import cfamc_zoo
 from cfamc_zoo.embedding.sources import one_by_one, pixels_of
 from cfamc_zoo.errors import DataError
-from cfamc_zoo.zoo.preprocess import read_image
-from cfamc_zoo.zoo.spec import Preprocess
+from cfamc_zoo.zoo.images.preprocess import read_image
+from cfamc_zoo.zoo.network.spec import Preprocess
 
 SPEC = Preprocess()
 RANDOM = np.random.default_rng(0)

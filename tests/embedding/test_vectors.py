@@ -8,7 +8,7 @@ import torch
 from PIL import Image
 
 import cfamc_zoo
-from cfamc_zoo.cli import embed as command
+from cfamc_zoo.cli.commands import embed as command
 from cfamc_zoo.errors import UnknownNameError, UsageError
 
 

@@ -12,9 +12,9 @@ from cfamc_zoo.errors import DataError, UnknownNameError, UsageError
 from cfamc_zoo.evaluation.arguments import images_of, labels_of, norm_of, radii_of, whole
 from cfamc_zoo.evaluation.attacks.feature import FeatureAttack
 from cfamc_zoo.evaluation.attacks.pgd import Pgd
+from cfamc_zoo.evaluation.attacks.settings import attack_of
 from cfamc_zoo.evaluation.attacks.square import Square
 from cfamc_zoo.evaluation.features import evaluate_features
-from cfamc_zoo.evaluation.settings import attack_of
 from cfamc_zoo.zoo.threat import parse_epsilon
 from tests.conftest import make_encoder
 

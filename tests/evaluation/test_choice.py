@@ -8,8 +8,8 @@ from itertools import pairwise
 import pytest
 
 from cfamc_zoo.errors import UnknownNameError, UsageError
+from cfamc_zoo.evaluation.attacks.choice import ATTACKS, FEATURE, Choice, named_once, read_settings
 from cfamc_zoo.evaluation.attacks.ensemble import members_of
-from cfamc_zoo.evaluation.choice import ATTACKS, FEATURE, Choice, named_once, read_settings
 
 ENSEMBLES = ("autoattack", "apgd-only")
 
@@ -87,7 +87,7 @@ def test_texts_are_pairs():
 
 
 def test_the_names_ask_for_no_torch_and_each_room_has_its_own_attacks():
-    code = "import sys, cfamc_zoo.evaluation.choice; assert 'torch' not in sys.modules"
+    code = "import sys, cfamc_zoo.evaluation.attacks.choice; assert 'torch' not in sys.modules"
     subprocess.run([sys.executable, "-c", code], check=True)
     with pytest.raises(UnknownNameError, match="did you mean autoattack"):
         Choice("autoatack")

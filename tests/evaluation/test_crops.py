@@ -9,9 +9,9 @@ from cfamc_zoo.evaluation.attacks.batch import Batch
 from cfamc_zoo.evaluation.attacks.pgd import Pgd
 from cfamc_zoo.evaluation.crops import crops_notes, crops_settings
 from cfamc_zoo.evaluation.robustness import evaluate
-from cfamc_zoo.evaluation.target import attacked
-from cfamc_zoo.zoo.classifier import Classifier
-from cfamc_zoo.zoo.multicrop import CropPlan, MultiCrop
+from cfamc_zoo.evaluation.victim.model import attacked
+from cfamc_zoo.zoo.network.classifier import Classifier
+from cfamc_zoo.zoo.network.multicrop import CropPlan, MultiCrop
 from cfamc_zoo.zoo.threat import threat_of
 from tests.conftest import make_encoder
 from tests.evaluation.attacks.models import own_labels, some_images

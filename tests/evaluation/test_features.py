@@ -11,7 +11,7 @@ from cfamc_zoo.errors import DataError, UnknownNameError, UsageError
 from cfamc_zoo.evaluation.attacks.feature import FeatureAttack
 from cfamc_zoo.evaluation.features import FeatureReader, evaluate_features
 from cfamc_zoo.evaluation.ledger import FileLedger
-from cfamc_zoo.evaluation.target import attacked
+from cfamc_zoo.evaluation.victim.model import attacked
 from cfamc_zoo.zoo.threat import threat_of
 from tests.conftest import make_encoder
 from tests.evaluation.attacks.models import some_images

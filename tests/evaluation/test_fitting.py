@@ -14,9 +14,9 @@ from PIL import Image
 import cfamc_zoo
 from cfamc_zoo.cli.app import run
 from cfamc_zoo.errors import DataError, UnknownNameError, UsageError
-from cfamc_zoo.evaluation.neighbours import nearest_votes
+from cfamc_zoo.evaluation.heads.neighbours import nearest_votes
 from cfamc_zoo.evaluation.subject import head_split, measured_images
-from cfamc_zoo.zoo.weights import PROBE, open_release, write_files
+from cfamc_zoo.zoo.release.folder import PROBE, open_release, write_files
 
 
 @pytest.fixture
@@ -198,7 +198,7 @@ def test_images_in_memory_are_probed(tiny_release, tmp_path):
     torch.testing.assert_close(probe.head(features), probe.classifier(x))
 
     probe.save(tmp_path / "h.safetensors")
-    from cfamc_zoo.zoo.classifier import attach_probe
+    from cfamc_zoo.zoo.release.loading import attach_probe
 
     read = attach_probe(encoder, (tmp_path / "h.safetensors").read_bytes(), "h")
     torch.testing.assert_close(read(x), probe.classifier(x))

@@ -10,10 +10,10 @@ from cfamc_zoo.errors import DataError, ModelError, UsageError
 from cfamc_zoo.evaluation.attacks.apgd import Apgd, ApgdTargeted
 from cfamc_zoo.evaluation.attacks.ensemble import Ensemble
 from cfamc_zoo.evaluation.attacks.pgd import Pgd
-from cfamc_zoo.evaluation.batching import in_batches
 from cfamc_zoo.evaluation.doubts import examine
 from cfamc_zoo.evaluation.ledger import FileLedger, Ledger
 from cfamc_zoo.evaluation.robustness import accuracies, evaluate
+from cfamc_zoo.evaluation.victim.batching import in_batches
 from tests.evaluation.attacks.models import Convolutional, own_labels, some_images
 
 ATTACK = Ensemble("both", (Pgd(steps=3), Apgd("ce", steps=5)))

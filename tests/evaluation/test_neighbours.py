@@ -3,7 +3,7 @@ import torch
 from torch.nn import functional as F
 
 from cfamc_zoo.errors import DataError
-from cfamc_zoo.evaluation.neighbours import NeighbourHead
+from cfamc_zoo.evaluation.heads.neighbours import NeighbourHead
 
 
 def test_the_argmax_is_the_weighted_vote():

@@ -3,7 +3,7 @@ import torch
 from torch.nn import functional as F
 
 from cfamc_zoo.errors import DataError
-from cfamc_zoo.evaluation.probe import extract, fit_probe, logistic_regression
+from cfamc_zoo.evaluation.heads.linear import extract, fit_probe, logistic_regression
 
 
 def blobs(n=400, d=6, classes=3, spread=1.0):
@@ -93,7 +93,7 @@ def test_enough_is_95_percent_of_the_best_clean_accuracy(monkeypatch, accuracy, 
         threshold = (held[wrong] - 0.5 - mean) / scale
         return torch.stack((torch.zeros(2), torch.stack((torch.tensor(1.0), -threshold))))
 
-    monkeypatch.setattr("cfamc_zoo.evaluation.probe.logistic_regression", by_hand)
+    monkeypatch.setattr("cfamc_zoo.evaluation.heads.linear.logistic_regression", by_hand)
     asked = []
     probe = fit_probe(
         x, y, 2, decays=(1.0, 2.0), robust=lambda head, _: asked.append(head) or float(len(asked))

@@ -8,7 +8,7 @@ import pytest
 
 from cfamc_zoo.cli.app import run
 from cfamc_zoo.evaluation.protocols import CLEAN_HEAD, PUBLISHED, protocols
-from cfamc_zoo.zoo.results import OWN_PROTOCOL
+from cfamc_zoo.zoo.release.results import OWN_PROTOCOL
 
 ROOT = Path(__file__).parent.parent.parent
 HERE = {"versions": {"torch": "2.9"}, "device": "cpu: some"}

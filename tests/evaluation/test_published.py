@@ -7,7 +7,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from cfamc_zoo.errors import DataError
-from cfamc_zoo.evaluation.published import fit_published_head
+from cfamc_zoo.evaluation.heads.published import fit_published_head
 
 N = 300  # one batch of 256 an epoch, the rest dropped
 
@@ -55,7 +55,9 @@ def by_hand(x, y, seed):
 
 
 def test_it_is_the_schedule_written_out(data, monkeypatch):
-    monkeypatch.setattr("cfamc_zoo.evaluation.published.fast_dtype", lambda device: torch.float32)
+    monkeypatch.setattr(
+        "cfamc_zoo.evaluation.heads.published.fast_dtype", lambda device: torch.float32
+    )
     images, x, y = data
     encoder, seen = Pixels(), []
     head = fit_published_head(

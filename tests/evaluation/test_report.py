@@ -12,14 +12,14 @@ from PIL import Image
 
 from cfamc_zoo.evaluation.attacks.ensemble import AUTOATTACK
 from cfamc_zoo.evaluation.attacks.pgd import Pgd
-from cfamc_zoo.evaluation.chart import round_levels
-from cfamc_zoo.evaluation.facts import card_of, facts_of
 from cfamc_zoo.evaluation.features import FeatureRobustness
-from cfamc_zoo.evaluation.report import Page, Picture, render
+from cfamc_zoo.evaluation.reports.accuracy_page import Page, Picture, render
+from cfamc_zoo.evaluation.reports.chart import round_levels
+from cfamc_zoo.evaluation.reports.facts import card_of, facts_of
+from cfamc_zoo.evaluation.reports.vector_page import VectorPage, render_vectors
 from cfamc_zoo.evaluation.robustness import Accuracy
-from cfamc_zoo.evaluation.vector_page import VectorPage, render_vectors
-from cfamc_zoo.zoo.registry import list_models
-from cfamc_zoo.zoo.weights import open_release
+from cfamc_zoo.zoo.catalogue.registry import list_models
+from cfamc_zoo.zoo.release.folder import open_release
 
 HOSTILE = '<script>alert("x")</script>'
 

@@ -5,8 +5,8 @@ import torch
 from torch import nn
 
 from cfamc_zoo.errors import ModelError
-from cfamc_zoo.evaluation.scoring import open_scoring
-from cfamc_zoo.evaluation.target import attacked
+from cfamc_zoo.evaluation.victim.model import attacked
+from cfamc_zoo.evaluation.victim.scoring import open_scoring
 from tests.conftest import randomize_batchnorm
 
 

@@ -14,8 +14,8 @@ from cfamc_zoo.evaluation.attacks.fab import FabTargeted
 from cfamc_zoo.evaluation.attacks.pgd import Pgd
 from cfamc_zoo.evaluation.attacks.square import Square
 from cfamc_zoo.evaluation.robustness import evaluate
-from cfamc_zoo.evaluation.search_copy import search_copy_of
-from cfamc_zoo.evaluation.target import Target
+from cfamc_zoo.evaluation.victim.model import Target
+from cfamc_zoo.evaluation.victim.search_copy import search_copy_of
 from tests.evaluation.attacks.models import Convolutional, own_labels, some_images
 
 CLASSES = 5

@@ -16,19 +16,21 @@ import cfamc_zoo
 from cfamc_zoo.cli.app import run
 from cfamc_zoo.datasets import NAMED
 from cfamc_zoo.errors import ReleaseError
-from cfamc_zoo.evaluation import probe
+from cfamc_zoo.evaluation.heads import linear as probe
 from cfamc_zoo.export.card import HEADS, render_body, render_release
 from cfamc_zoo.export.release import changes_since
 from cfamc_zoo.training.recipe import load_recipe
-from cfamc_zoo.zoo import wording
-from cfamc_zoo.zoo.classifier import Classifier, probe_bytes
-from cfamc_zoo.zoo.encoder import Encoder
-from cfamc_zoo.zoo.multicrop import CropPlan, MultiCrop
-from cfamc_zoo.zoo.probe_file import read_head
-from cfamc_zoo.zoo.registry import bundled_folder, default_model
-from cfamc_zoo.zoo.results import OWN_PROTOCOL, accuracies, read_results, row_of
-from cfamc_zoo.zoo.spec import Architecture, Preprocess, ReleaseConfig
-from cfamc_zoo.zoo.weights import GRAPH, PROBE, PROJECTOR, RESULTS, open_release, save_release
+from cfamc_zoo.zoo.catalogue.registry import bundled_folder, default_model
+from cfamc_zoo.zoo.network.classifier import Classifier
+from cfamc_zoo.zoo.network.encoder import Encoder
+from cfamc_zoo.zoo.network.multicrop import CropPlan, MultiCrop
+from cfamc_zoo.zoo.network.spec import Architecture, Preprocess
+from cfamc_zoo.zoo.release import wording
+from cfamc_zoo.zoo.release.config import ReleaseConfig
+from cfamc_zoo.zoo.release.folder import GRAPH, PROBE, PROJECTOR, RESULTS, open_release
+from cfamc_zoo.zoo.release.loading import probe_bytes, save_release
+from cfamc_zoo.zoo.release.probe_file import read_head
+from cfamc_zoo.zoo.release.results import OWN_PROTOCOL, accuracies, read_results, row_of
 
 HERE = {"versions": {"torch": "2.9"}, "device": "cpu: some processor"}
 IMAGENET = {"mean": (0.485, 0.456, 0.406), "std": (0.229, 0.224, 0.225)}

@@ -5,8 +5,8 @@ import pytest
 import cfamc_zoo
 from cfamc_zoo.errors import StorageError
 from cfamc_zoo.export.release import export_release
-from cfamc_zoo.zoo.download import copy_release
-from cfamc_zoo.zoo.weights import open_release
+from cfamc_zoo.zoo.catalogue.download import copy_release
+from cfamc_zoo.zoo.release.folder import open_release
 from tests.conftest import make_config, make_encoder
 from tests.hub import Hub, serve
 from tests.hub.client import pull

@@ -17,7 +17,7 @@ from torch.nn import functional as F
 
 import cfamc_zoo
 from cfamc_zoo.errors import ReleaseError, UnknownNameError
-from cfamc_zoo.export.legacy import import_checkpoint
+from cfamc_zoo.export.foreign import import_checkpoint
 from tests.conftest import make_encoder, randomize_batchnorm
 from tests.hub.client import command
 

@@ -11,8 +11,8 @@ from huggingface_hub import constants
 from cfamc_zoo.cli.app import run
 from cfamc_zoo.errors import HubError, ReleaseError, UsageError
 from cfamc_zoo.export.card import render_release
-from cfamc_zoo.export.hub import plan_push, push
-from cfamc_zoo.zoo.weights import CARD, GRAPH, MODEL, PROJECTOR, open_release, write_files
+from cfamc_zoo.export.push import plan_push, push
+from cfamc_zoo.zoo.release.folder import CARD, GRAPH, MODEL, PROJECTOR, open_release, write_files
 from tests.hub import TOKEN, Fault, Hub, lost, serve, slow, status
 from tests.hub.client import command, pull
 

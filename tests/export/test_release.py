@@ -12,12 +12,12 @@ from safetensors.torch import load, save
 
 import cfamc_zoo
 from cfamc_zoo.errors import ReleaseError, StorageError, UsageError
-from cfamc_zoo.export.onnx_graph import GRAPH_LIMIT
+from cfamc_zoo.export.graph import GRAPH_LIMIT
 from cfamc_zoo.export.parity import measure_parity
 from cfamc_zoo.export.release import export_release
-from cfamc_zoo.zoo.onnx_session import open_session
-from cfamc_zoo.zoo.spec import Preprocess
-from cfamc_zoo.zoo.weights import GRAPH, MODEL, open_release, write_files
+from cfamc_zoo.zoo.network.spec import Preprocess
+from cfamc_zoo.zoo.onnx.session import open_session
+from cfamc_zoo.zoo.release.folder import GRAPH, MODEL, open_release, write_files
 from tests.conftest import make_config, make_encoder
 
 
@@ -81,7 +81,7 @@ def test_trained_batchnorm_and_any_batch_size_survive(release, sample):
 
 def test_a_normalization_is_part_of_the_graph(tmp_path, sample):
     encoder = make_encoder()
-    from cfamc_zoo.zoo.encoder import normalization
+    from cfamc_zoo.zoo.network.encoder import normalization
 
     preprocess = Preprocess(mean=(0.5, 0.4, 0.3), std=(0.2, 0.3, 0.25))
     encoder.preprocess, encoder.normalize = preprocess, normalization(preprocess)

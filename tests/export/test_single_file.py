@@ -9,12 +9,12 @@ import cfamc_zoo
 from cfamc_zoo.errors import OutputExistsError, ReleaseError
 from cfamc_zoo.evaluation.attacks.batch import Batch
 from cfamc_zoo.evaluation.attacks.pgd import Pgd
-from cfamc_zoo.evaluation.target import attacked
+from cfamc_zoo.evaluation.victim.model import attacked
 from cfamc_zoo.export import single_file
 from cfamc_zoo.export.single_file import export_single_file
-from cfamc_zoo.zoo.preprocess import to_input
+from cfamc_zoo.zoo.images.preprocess import to_input
+from cfamc_zoo.zoo.release.folder import open_release
 from cfamc_zoo.zoo.threat import Linf
-from cfamc_zoo.zoo.weights import open_release
 
 
 def session(path):

@@ -10,11 +10,12 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from cfamc_zoo.cli.info import info
+from cfamc_zoo.cli.commands.info import info
 from cfamc_zoo.errors import ZooError
 from cfamc_zoo.export.card import render_release
-from cfamc_zoo.zoo.onnx_session import open_session
-from cfamc_zoo.zoo.weights import PROBE, load_encoder, load_probe, open_release
+from cfamc_zoo.zoo.onnx.session import open_session
+from cfamc_zoo.zoo.release.folder import PROBE, open_release
+from cfamc_zoo.zoo.release.loading import load_encoder, load_probe
 
 IMAGES = np.zeros((1, 3, 32, 32), np.float32)
 

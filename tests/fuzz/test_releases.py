@@ -18,8 +18,8 @@ from pathlib import Path
 
 import pytest
 
-from cfamc_zoo.zoo.registry import bundled_folder, default_model
-from cfamc_zoo.zoo.weights import RESULTS, open_release, write_files
+from cfamc_zoo.zoo.catalogue.registry import bundled_folder, default_model
+from cfamc_zoo.zoo.release.folder import RESULTS, open_release, write_files
 
 COUNT = int(os.environ.get("CFAMC_ZOO_FUZZ", "200"))
 SEED = int(os.environ.get("CFAMC_ZOO_FUZZ_SEED", "0"))

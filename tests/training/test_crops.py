@@ -7,7 +7,7 @@ from torchvision.transforms.v2 import functional as tv
 
 from cfamc_zoo.training import crops
 from cfamc_zoo.training.recipe import Views
-from cfamc_zoo.zoo.boxes import resized_crop
+from cfamc_zoo.zoo.network.boxes import resized_crop
 
 N, SIZE = 64, 32
 

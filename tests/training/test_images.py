@@ -9,8 +9,8 @@ from cfamc_zoo.errors import DataError, StorageError, UsageError
 from cfamc_zoo.training import images as module
 from cfamc_zoo.training.images import data_name, recorded, training_images
 from cfamc_zoo.training.loop import train
-from cfamc_zoo.zoo.preprocess import read_image
-from cfamc_zoo.zoo.spec import Preprocess
+from cfamc_zoo.zoo.images.preprocess import read_image
+from cfamc_zoo.zoo.network.spec import Preprocess
 
 
 @pytest.fixture

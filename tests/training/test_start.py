@@ -9,7 +9,8 @@ from cfamc_zoo.errors import UnknownNameError, UsageError
 from cfamc_zoo.training.engine import Engine
 from cfamc_zoo.training.loop import train
 from cfamc_zoo.training.start import start_from
-from cfamc_zoo.zoo.weights import open_release, save_release
+from cfamc_zoo.zoo.release.folder import open_release
+from cfamc_zoo.zoo.release.loading import save_release
 from tests.conftest import make_config, make_encoder
 
 CPU = torch.device("cpu")

@@ -12,9 +12,8 @@ from onnx import TensorProto, helper
 
 import cfamc_zoo
 from cfamc_zoo.errors import ReleaseError
-from cfamc_zoo.zoo.onnx_session import open_session
-from cfamc_zoo.zoo.results import read_results
-from cfamc_zoo.zoo.weights import (
+from cfamc_zoo.zoo.onnx.session import open_session
+from cfamc_zoo.zoo.release.folder import (
     CONFIG,
     CONFIG_LIMIT,
     GRAPH,
@@ -26,6 +25,7 @@ from cfamc_zoo.zoo.weights import (
     open_release,
     write_files,
 )
+from cfamc_zoo.zoo.release.results import read_results
 from tests.fuzz.damage import Exploit
 from tests.fuzz.tensors import pack
 

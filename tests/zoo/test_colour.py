@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 from PIL import Image, ImageCms
 
-from cfamc_zoo.zoo import colour, preprocess
-from cfamc_zoo.zoo.preprocess import read_image
-from cfamc_zoo.zoo.spec import Preprocess
+from cfamc_zoo.zoo.images import colour, preprocess
+from cfamc_zoo.zoo.images.preprocess import read_image
+from cfamc_zoo.zoo.network.spec import Preprocess
 
 SPEC = Preprocess()
 

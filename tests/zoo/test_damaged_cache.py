@@ -7,9 +7,10 @@ import pytest
 from PIL import Image
 
 from cfamc_zoo.errors import StorageError
-from cfamc_zoo.zoo import download
-from cfamc_zoo.zoo.registry import REINSTALL, default_model, resolve
-from cfamc_zoo.zoo.weights import CARD, CONFIG, MODEL, RESULTS, open_release
+from cfamc_zoo.zoo.catalogue import download
+from cfamc_zoo.zoo.catalogue.registry import default_model
+from cfamc_zoo.zoo.catalogue.resolve import REINSTALL, resolve
+from cfamc_zoo.zoo.release.folder import CARD, CONFIG, MODEL, RESULTS, open_release
 from tests.hub import Hub, serve
 from tests.hub.client import command, finish, pull, start_pulls
 
@@ -209,7 +210,9 @@ def test_a_cache_that_cannot_be_written(home, monkeypatch):
 def test_a_damaged_model_of_the_package_asks_for_a_new_one(tmp_path, monkeypatch):
     name = default_model()
     shutil.copytree(resolve(name).folder, tmp_path / name)
-    monkeypatch.setattr("cfamc_zoo.zoo.registry.bundled_folder", lambda name: tmp_path / name)
+    monkeypatch.setattr(
+        "cfamc_zoo.zoo.catalogue.registry.bundled_folder", lambda name: tmp_path / name
+    )
     for file in (MODEL, CONFIG):
         (tmp_path / name / file).write_bytes(b"x")
         with pytest.raises(Exception, match="is not the file|has sha256") as error:

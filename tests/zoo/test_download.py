@@ -12,8 +12,8 @@ from PIL import Image
 
 import cfamc_zoo
 from cfamc_zoo.errors import OutputExistsError, ReleaseError, UsageError
-from cfamc_zoo.zoo.download import copy_release
-from cfamc_zoo.zoo.weights import CARD, CONFIG, MODEL, open_release
+from cfamc_zoo.zoo.catalogue.download import copy_release
+from cfamc_zoo.zoo.release.folder import CARD, CONFIG, MODEL, open_release
 from tests.hub import TOKEN, Hub, serve
 from tests.hub.client import command, finish, pull, start_pulls
 

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from cfamc_zoo.errors import DataError
-from cfamc_zoo.zoo.multicrop import CropPlan, MultiCrop
+from cfamc_zoo.zoo.network.multicrop import CropPlan, MultiCrop
 from tests.conftest import make_encoder
 
 IMAGES = torch.rand(2, 3, 32, 32)

@@ -9,9 +9,9 @@ import pytest
 from huggingface_hub import constants
 
 from cfamc_zoo.errors import HubError, UsageError
-from cfamc_zoo.zoo.listing import list_remote
-from cfamc_zoo.zoo.results import OWN_PROTOCOL
-from cfamc_zoo.zoo.weights import CARD, CONFIG, MODEL, RESULTS, open_release, write_files
+from cfamc_zoo.zoo.catalogue.listing import list_remote
+from cfamc_zoo.zoo.release.folder import CARD, CONFIG, MODEL, RESULTS, open_release, write_files
+from cfamc_zoo.zoo.release.results import OWN_PROTOCOL
 from tests.hub import TOKEN, Fault, Hub, serve, status
 from tests.hub.client import command, environment
 

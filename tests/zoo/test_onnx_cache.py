@@ -11,10 +11,10 @@ import pytest
 
 from cfamc_zoo.embedding.backends import open_backend
 from cfamc_zoo.errors import ReleaseError, UsageError
-from cfamc_zoo.zoo import onnx_cache
-from cfamc_zoo.zoo.onnx_cache import DIGEST, LAID_OUT, OPTIMIZED, cache_folder, open_kept_session
-from cfamc_zoo.zoo.onnx_session import open_session
-from cfamc_zoo.zoo.weights import GRAPH, MODEL, RESULTS, open_release, write_files
+from cfamc_zoo.zoo.onnx import cache as onnx_cache
+from cfamc_zoo.zoo.onnx.cache import DIGEST, LAID_OUT, OPTIMIZED, cache_folder, open_kept_session
+from cfamc_zoo.zoo.onnx.session import open_session
+from cfamc_zoo.zoo.release.folder import GRAPH, MODEL, RESULTS, open_release, write_files
 
 X = np.random.default_rng(0).random((5, 3, 32, 32), dtype=np.float32)
 
@@ -67,8 +67,8 @@ def test_embedding_on_a_processor_keeps_its_graph(cache, release, prepared):
 def test_the_second_time_onnx_itself_is_not_imported(cache, release):
     program = (
         "import sys; from pathlib import Path\n"
-        "from cfamc_zoo.zoo.onnx_cache import open_kept_session\n"
-        "from cfamc_zoo.zoo.weights import open_release\n"
+        "from cfamc_zoo.zoo.onnx.cache import open_kept_session\n"
+        "from cfamc_zoo.zoo.release.folder import open_release\n"
         "open_kept_session(open_release(Path(sys.argv[1])), 'backbone')\n"
         "print('onnx' in sys.modules, 'torch' in sys.modules)\n"
     )
@@ -183,8 +183,8 @@ def test_features_that_the_graph_lacks_are_refused_as_ever(cache, release):
 def test_processes_that_begin_together_agree(cache, release):
     program = (
         "import sys, json, numpy as np; from pathlib import Path\n"
-        "from cfamc_zoo.zoo.onnx_cache import open_kept_session\n"
-        "from cfamc_zoo.zoo.weights import open_release\n"
+        "from cfamc_zoo.zoo.onnx.cache import open_kept_session\n"
+        "from cfamc_zoo.zoo.release.folder import open_release\n"
         "x = np.linspace(0, 1, 3072, dtype=np.float32).reshape(1, 3, 32, 32)\n"
         "encoder = open_kept_session(open_release(Path(sys.argv[1])), 'backbone')\n"
         "print(json.dumps(encoder(x).tolist()))\n"

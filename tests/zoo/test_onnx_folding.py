@@ -6,7 +6,7 @@ import onnxruntime
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from cfamc_zoo.zoo.onnx_folding import fold_batch_norms, nodes_for
+from cfamc_zoo.zoo.onnx.folding import fold_batch_norms, nodes_for
 
 NORM = ("gamma", "beta", "mean", "variance")
 

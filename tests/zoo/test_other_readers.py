@@ -8,9 +8,10 @@ from safetensors.torch import load_file
 from torch import nn
 from torchvision.models import resnet18
 
-from cfamc_zoo.zoo.encoder import Encoder
-from cfamc_zoo.zoo.spec import Architecture
-from cfamc_zoo.zoo.weights import MODEL, save_release
+from cfamc_zoo.zoo.network.encoder import Encoder
+from cfamc_zoo.zoo.network.spec import Architecture
+from cfamc_zoo.zoo.release.folder import MODEL
+from cfamc_zoo.zoo.release.loading import save_release
 from tests.conftest import make_config, randomize_batchnorm
 
 ROOT = Path(__file__).parents[2]

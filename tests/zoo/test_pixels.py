@@ -10,8 +10,8 @@ import pytest
 from PIL import Image
 
 from cfamc_zoo.errors import DataError
-from cfamc_zoo.zoo.preprocess import read_image
-from cfamc_zoo.zoo.spec import Preprocess
+from cfamc_zoo.zoo.images.preprocess import read_image
+from cfamc_zoo.zoo.network.spec import Preprocess
 
 SPEC = Preprocess()
 SIZE = SPEC.size

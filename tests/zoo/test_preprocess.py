@@ -8,9 +8,9 @@ import pytest
 from PIL import Image, ImageOps
 
 from cfamc_zoo.errors import DataError
-from cfamc_zoo.zoo import preprocess
-from cfamc_zoo.zoo.preprocess import read_image, to_input
-from cfamc_zoo.zoo.spec import Preprocess
+from cfamc_zoo.zoo.images import preprocess
+from cfamc_zoo.zoo.images.preprocess import read_image, to_input
+from cfamc_zoo.zoo.network.spec import Preprocess
 from tests.bombs import bomb
 
 SPEC = Preprocess()

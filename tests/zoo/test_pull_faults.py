@@ -6,7 +6,7 @@ Every case has a repository of its own; all are pulled at once, in one process.
 import huggingface_hub
 import pytest
 
-from cfamc_zoo.zoo.weights import CONFIG, MODEL
+from cfamc_zoo.zoo.release.folder import CONFIG, MODEL
 from tests.hub import Fault, Hub, altered, cut, lost, serve, slow, status
 from tests.hub.client import finish, start_pulls
 

@@ -13,10 +13,10 @@ from huggingface_hub import constants
 from cfamc_zoo.cli.app import run
 from cfamc_zoo.errors import ReleaseError
 from cfamc_zoo.export.card import render_entry
-from cfamc_zoo.zoo import entry, registry
-from cfamc_zoo.zoo.registry import AT_8, CLEAN, default_model, find_model, list_models
-from cfamc_zoo.zoo.results import OWN_PROTOCOL, headline, row_of, summarize
-from cfamc_zoo.zoo.weights import open_release
+from cfamc_zoo.zoo.catalogue import entry, registry
+from cfamc_zoo.zoo.catalogue.registry import AT_8, CLEAN, default_model, find_model, list_models
+from cfamc_zoo.zoo.release.folder import open_release
+from cfamc_zoo.zoo.release.results import OWN_PROTOCOL, headline, row_of, summarize
 
 ROOT = Path(__file__).parent.parent.parent
 HERE = {"versions": {}, "device": "cpu"}

@@ -12,8 +12,8 @@ from safetensors.numpy import save_file
 
 import cfamc_zoo
 from cfamc_zoo.errors import ReleaseError, UsageError
-from cfamc_zoo.zoo.registry import open_folder, resolve
-from cfamc_zoo.zoo.weights import CONFIG, GRAPH, MODEL, open_release, write_files
+from cfamc_zoo.zoo.catalogue.resolve import open_folder, resolve
+from cfamc_zoo.zoo.release.folder import CONFIG, GRAPH, MODEL, open_release, write_files
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ from safetensors.torch import load, save
 
 import cfamc_zoo
 from cfamc_zoo.errors import ReleaseError, UsageError
-from cfamc_zoo.zoo.weights import CONFIG, GRAPH, MODEL, PROBE, open_release, write_files
+from cfamc_zoo.zoo.release.folder import CONFIG, GRAPH, MODEL, PROBE, open_release, write_files
 
 
 @pytest.fixture
@@ -184,7 +184,7 @@ def test_what_is_not_there(release, tmp_path):
 
 
 def test_a_probe_for_another_width_is_refused(release):
-    from cfamc_zoo.zoo.classifier import attach_probe
+    from cfamc_zoo.zoo.release.loading import attach_probe
 
     content = save(
         {"weight": torch.zeros(10, 7), "bias": torch.zeros(10)},

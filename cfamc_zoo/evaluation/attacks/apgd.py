@@ -20,8 +20,8 @@ from cfamc_zoo.evaluation.attacks.losses import (
     rivals_of,
     targeted_dlr,
 )
-from cfamc_zoo.evaluation.attacks.standing import Standing
-from cfamc_zoo.evaluation.target import Target
+from cfamc_zoo.evaluation.attacks.survivors import Standing
+from cfamc_zoo.evaluation.victim.model import Target
 from cfamc_zoo.zoo.threat import Threat
 
 RHO = 0.75  # a step that rises less often than this part of a period is too long

@@ -12,8 +12,8 @@ from cfamc_zoo.evaluation.attacks.batch import Batch
 from cfamc_zoo.evaluation.attacks.gradient import gradient_of
 from cfamc_zoo.evaluation.attacks.hyperplane import step_onto
 from cfamc_zoo.evaluation.attacks.losses import difference, rivals_of
-from cfamc_zoo.evaluation.attacks.standing import Standing
-from cfamc_zoo.evaluation.target import Target
+from cfamc_zoo.evaluation.attacks.survivors import Standing
+from cfamc_zoo.evaluation.victim.model import Target
 from cfamc_zoo.zoo.threat import Threat
 
 PULL = 0.1  # at most so much of each step goes along the way from the image itself

@@ -14,7 +14,7 @@ from cfamc_zoo.errors import UnknownNameError
 from cfamc_zoo.evaluation.arguments import check_step, whole
 from cfamc_zoo.evaluation.attacks.draws import in_ball
 from cfamc_zoo.evaluation.attacks.gradient import gradient_of
-from cfamc_zoo.evaluation.target import Target
+from cfamc_zoo.evaluation.victim.model import Target
 from cfamc_zoo.zoo.threat import Threat
 
 DistanceName = Literal["l2", "cosine"]

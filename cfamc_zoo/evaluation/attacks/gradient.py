@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from cfamc_zoo.errors import ModelError, first_line
-from cfamc_zoo.evaluation.batching import is_out_of_memory
+from cfamc_zoo.evaluation.victim.batching import is_out_of_memory
 
 
 def gradient_of(values: Tensor, points: Tensor) -> Tensor:

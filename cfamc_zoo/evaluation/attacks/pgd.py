@@ -14,8 +14,8 @@ from cfamc_zoo.evaluation.attacks.batch import Batch
 from cfamc_zoo.evaluation.attacks.draws import in_ball
 from cfamc_zoo.evaluation.attacks.gradient import gradient_of
 from cfamc_zoo.evaluation.attacks.losses import LOSSES, LossName
-from cfamc_zoo.evaluation.attacks.standing import Standing
-from cfamc_zoo.evaluation.target import Target
+from cfamc_zoo.evaluation.attacks.survivors import Standing
+from cfamc_zoo.evaluation.victim.model import Target
 from cfamc_zoo.zoo.threat import Threat
 
 STARTS = ("random", "zero")

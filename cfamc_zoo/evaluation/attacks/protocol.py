@@ -7,7 +7,7 @@ from typing import Protocol
 from torch import Tensor
 
 from cfamc_zoo.evaluation.attacks.batch import Batch
-from cfamc_zoo.evaluation.target import Target
+from cfamc_zoo.evaluation.victim.model import Target
 from cfamc_zoo.zoo.threat import Threat
 
 

@@ -15,8 +15,8 @@ from cfamc_zoo.evaluation.arguments import whole
 from cfamc_zoo.evaluation.attacks.batch import Batch
 from cfamc_zoo.evaluation.attacks.draws import Key, draw
 from cfamc_zoo.evaluation.attacks.losses import margin
-from cfamc_zoo.evaluation.attacks.standing import Standing
-from cfamc_zoo.evaluation.target import Target
+from cfamc_zoo.evaluation.attacks.survivors import Standing
+from cfamc_zoo.evaluation.victim.model import Target
 from cfamc_zoo.zoo.threat import Threat
 
 PART = 0.8  # of the image that the first squares cover

@@ -14,7 +14,7 @@ from cfamc_zoo.evaluation.attacks.fab import FabTargeted
 from cfamc_zoo.evaluation.attacks.pgd import Pgd
 from cfamc_zoo.evaluation.attacks.square import Square
 from cfamc_zoo.evaluation.robustness import evaluate
-from cfamc_zoo.evaluation.target import attacked
+from cfamc_zoo.evaluation.victim.model import attacked
 from cfamc_zoo.zoo.threat import L2, threat_of
 from tests.evaluation.attacks.models import (
     Affine,

@@ -12,7 +12,7 @@ from cfamc_zoo.evaluation.attacks.batch import Batch
 from cfamc_zoo.evaluation.attacks.pgd import Pgd
 from cfamc_zoo.evaluation.intervals import wilson
 from cfamc_zoo.evaluation.robustness import evaluate
-from cfamc_zoo.evaluation.target import attacked
+from cfamc_zoo.evaluation.victim.model import attacked
 from cfamc_zoo.zoo.threat import Linf
 
 # Small, so that about half of the random images fall.

@@ -9,10 +9,10 @@ from cfamc_zoo.evaluation.attacks.batch import Batch
 from cfamc_zoo.evaluation.attacks.fab import FabTargeted
 from cfamc_zoo.evaluation.attacks.pgd import Pgd
 from cfamc_zoo.evaluation.attacks.square import Square, square_size
-from cfamc_zoo.evaluation.scoring import open_scoring
-from cfamc_zoo.evaluation.target import attacked
-from cfamc_zoo.zoo.boxes import draw_boxes, resized_crop
-from cfamc_zoo.zoo.multicrop import CropPlan, MultiCrop
+from cfamc_zoo.evaluation.victim.model import attacked
+from cfamc_zoo.evaluation.victim.scoring import open_scoring
+from cfamc_zoo.zoo.network.boxes import draw_boxes, resized_crop
+from cfamc_zoo.zoo.network.multicrop import CropPlan, MultiCrop
 from cfamc_zoo.zoo.threat import threat_of
 from tests.conftest import make_encoder
 

@@ -7,8 +7,8 @@ from cfamc_zoo.evaluation.attacks.apgd import Apgd, ApgdTargeted
 from cfamc_zoo.evaluation.attacks.batch import Batch
 from cfamc_zoo.evaluation.attacks.fab import FabTargeted
 from cfamc_zoo.evaluation.attacks.pgd import Pgd
-from cfamc_zoo.evaluation.attacks.standing import Standing
-from cfamc_zoo.evaluation.target import attacked
+from cfamc_zoo.evaluation.attacks.survivors import Standing
+from cfamc_zoo.evaluation.victim.model import attacked
 from cfamc_zoo.zoo.threat import threat_of
 from tests.evaluation.attacks.models import Affine, distances, own_labels, some_images
 

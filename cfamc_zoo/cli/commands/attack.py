@@ -1,0 +1,190 @@
+"""`cfamc-zoo attack`."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from cfamc_zoo.cli import output
+from cfamc_zoo.cli.opening import open_model
+from cfamc_zoo.cli.options import Device, Json, Limit, Model, Seed, Threads
+from cfamc_zoo.errors import UnknownNameError, UsageError
+from cfamc_zoo.evaluation.attacks.choice import ATTACKS, FEATURE, Choice, named_once, read_settings
+from cfamc_zoo.zoo.network.spec import FEATURES
+
+if TYPE_CHECKING:
+    from cfamc_zoo.datasets import LabelledImages
+    from cfamc_zoo.evaluation.plan import Subject
+    from cfamc_zoo.zoo.release.folder import Release
+
+
+def attack(
+    model: Model = None,
+    eps: Annotated[
+        str, typer.Option(help="Radius in pixels of [0, 1]; several with commas.")
+    ] = "8/255",
+    attack: Annotated[str, typer.Option(help=", ".join(ATTACKS) + ".")] = "pgd",
+    norm: Annotated[str, typer.Option(help="linf or l2.")] = "linf",
+    steps: Annotated[
+        int | None,
+        typer.Option(help="Gradient steps, or queries of square. [default: 20, 100, 5000]"),
+    ] = None,
+    step_size: Annotated[
+        str | None, typer.Option(help="Of pgd and feature, like 1/255. [default: 2.5 eps / steps]")
+    ] = None,
+    restarts: Annotated[
+        int | None, typer.Option(help="Independent runs of pgd and apgd. [default: 1]")
+    ] = None,
+    start: Annotated[
+        str | None, typer.Option(help="Of pgd: random or zero. [default: random]")
+    ] = None,
+    loss: Annotated[
+        str | None, typer.Option(help="Of pgd and apgd: ce, margin or dlr. [default: ce]")
+    ] = None,
+    settings: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="KEY=VALUE", help="Set any setting that the attack has."),
+    ] = None,
+    data: Annotated[
+        str | None, typer.Option(help="Images and labels. [default: the bundled sample]")
+    ] = None,
+    probe: Annotated[
+        Path | None, typer.Option(help="A head of your own, made by `cfamc-zoo probe`.")
+    ] = None,
+    head: Annotated[
+        str,
+        typer.Option(help="probe, or knn: every other image votes on the rest, which is attacked."),
+    ] = "probe",
+    features: Annotated[
+        str | None,
+        typer.Option(
+            help="Of feature and knn: backbone, representation or projection. [default: backbone]"
+        ),
+    ] = None,
+    distance: Annotated[
+        str | None, typer.Option(help="Of feature: l2 or cosine. [default: l2]")
+    ] = None,
+    crops: Annotated[
+        int | None, typer.Option(min=1, help="Mean of so many crops. [default: the whole image]")
+    ] = None,
+    save: Annotated[
+        Path | None, typer.Option(help="Write the adversarial images here (.npy, .parquet).")
+    ] = None,
+    report: Annotated[
+        Path | None, typer.Option(help="Write a page with pictures here (.html).")
+    ] = None,
+    state: Annotated[
+        Path | None, typer.Option(help="Keep the run's state here; the same command goes on.")
+    ] = None,
+    limit: Limit = None,
+    seed: Seed = 0,
+    device: Device = None,
+    threads: Threads = None,
+    batch_size: Annotated[
+        int | None, typer.Option(min=1, help="Images at a time. [default: 128, 512 on a GPU]")
+    ] = None,
+    json: Json = False,
+) -> None:
+    """Measure clean and robust accuracy."""
+    options = {
+        "steps": steps,
+        "step_size": step_size,
+        "restarts": restarts,
+        "start": start,
+        "loss": loss,
+        "distance": distance,
+    }
+    pairs = [(name, value) for name, value in options.items() if value is not None]
+    choice = Choice(attack, named_once([*pairs, *read_settings(settings or [])]), norm)
+    if head not in ("probe", "knn"):
+        raise UnknownNameError("head", head, ("probe", "knn"))
+    if head == "knn" and probe is not None:
+        raise UsageError("--head knn and --probe are two heads; give one")
+    if features is not None and features not in FEATURES:
+        raise UnknownNameError("feature", features, FEATURES)
+    _check_heads(choice, head, probe)
+
+    from cfamc_zoo.evaluation.outputs import Outputs
+    from cfamc_zoo.evaluation.plan import Asked, Plan
+
+    plan = Plan(
+        choice,
+        norm,
+        [part.strip() for part in eps.split(",")],
+        seed,
+        Asked(model, data, head, probe, features, crops, limit),
+        Outputs(save, report, state),
+        batch_size,
+    )
+    plan.outputs.check()
+    choice.settings()  # refuses what the attack does not have
+
+    from cfamc_zoo.cli.measuring import conduct
+    from cfamc_zoo.evaluation.heads.classifiers import (
+        classifier_of,
+        neighbours_of,
+        reader_of,
+        with_classes_of,
+    )
+    from cfamc_zoo.evaluation.subject import head_split, measured_images
+    from cfamc_zoo.threads import use_threads
+    from cfamc_zoo.zoo.device import find_device
+
+    use_threads(threads)
+    release = open_model(model)
+    read = attack != "feature" and head == "probe"
+    split = head_split(release, probe) if read else None
+    dataset = measured_images(release, data, limit=limit, seed=seed, split=split, say=output.note)
+    where = find_device(device)
+    if not dataset.classes and attack != FEATURE:
+        output.note(f"note: {dataset.name} has no class folders; running --attack feature")
+        choice = replace(choice, name=FEATURE)
+        _check_heads(choice, head, probe)
+        plan = replace(plan, choice=choice)
+    if choice.name == FEATURE or head == "knn":
+        plan = replace(plan, asked=replace(plan.asked, features=features or "backbone"))
+    elif features is not None:
+        raise UsageError("--features is for --attack feature and --head knn; a probe has its own")
+    if choice.name == FEATURE:
+        from cfamc_zoo.evaluation.feature_measurement import FeatureMeasurement
+        from cfamc_zoo.evaluation.features import FeatureReader
+
+        reader = FeatureReader(reader_of(release, crops, seed), features or "backbone")
+        conduct(FeatureMeasurement(reader, _subject(release, dataset, model), plan, where), json)
+        return
+
+    from cfamc_zoo.evaluation.classifier_measurement import ClassifierMeasurement
+
+    if head == "knn":
+        votes = reader_of(release, crops, seed)
+        classifier, dataset = neighbours_of(votes, dataset, features or "backbone", where)
+    else:
+        classifier = classifier_of(release, probe, crops, seed)
+        dataset = with_classes_of(classifier, dataset, model=model, data=data)
+    conduct(ClassifierMeasurement(classifier, _subject(release, dataset, model), plan, where), json)
+
+
+def _check_heads(choice: Choice, head: str, probe: Path | None) -> None:
+    """An attack on the encoder has no head."""
+    given = "--probe" if probe is not None else "--head knn"
+    if choice.name == FEATURE and (probe is not None or head == "knn"):
+        raise UsageError(f"{given} is for attacks on a classifier, not for {FEATURE}")
+
+
+def _subject(release: Release, dataset: LabelledImages, model: str | None) -> Subject:
+    from cfamc_zoo.evaluation.plan import Subject
+    from cfamc_zoo.evaluation.reports.facts import card_of
+
+    return Subject(
+        release.config.name,
+        release.digest,
+        dataset.images,
+        dataset.labels,
+        dataset.classes,
+        dataset.name,
+        dataset.rows,
+        card=card_of(model, release),
+    )

@@ -1,0 +1,138 @@
+"""`cfamc-zoo info`."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from cfamc_zoo.cli import output
+from cfamc_zoo.cli.opening import open_model
+from cfamc_zoo.cli.options import Json
+from cfamc_zoo.errors import HubError
+from cfamc_zoo.zoo.catalogue import registry
+from cfamc_zoo.zoo.release import wording
+
+if TYPE_CHECKING:
+    from cfamc_zoo.zoo.release.folder import Release
+    from cfamc_zoo.zoo.release.results import Rows
+
+
+def info(
+    name: Annotated[str, typer.Argument(help="A model's name or a release folder.")],
+    json: Json = False,
+) -> None:
+    """Show one model's card: what it is, how it was made, what was measured."""
+    from cfamc_zoo.zoo.release.results import read_results
+
+    try:
+        release = open_model(name)
+    except HubError as error:
+        spec = next((s for s in registry.list_models() if name in (s.name, s.repo)), None)
+        if spec is None:
+            raise
+        output.note(f"{error}; what follows is what the package knows of {spec.name}")
+        _entry(spec, json)
+        return
+    config = release.config
+    rows = read_results(release)
+    if json:
+        output.json_result({**config.to_json(), "results": rows})
+        return
+    output.table(("", ""), _facts(release))
+    _accuracies(rows)
+    _differences(rows)
+
+
+def _facts(release: Release) -> list[tuple[str, str]]:
+    from cfamc_zoo.zoo.release.folder import PROBE
+    from cfamc_zoo.zoo.release.probe_file import read_head
+
+    config = release.config
+    a, preprocess = config.architecture, config.preprocess
+    facts = [
+        ("name", config.name),
+        ("backbone", f"{a.backbone}, {a.stem} stem, width {a.width}"),
+        ("features", f"backbone {a.features}, representation {a.representation}"),
+        ("input", f"RGB in [0, 1], {preprocess.size} x {preprocess.size}"),
+    ]
+    with wording.readable(config.name):
+        how = wording.origin(config.recipe, config.provenance, config.threat_model)
+        training = wording.training(config.recipe, config.provenance)
+    facts += [
+        ("trained against", wording.threat(config.threat_model, config.recipe)),
+        ("made", how),
+        *(("training", sentence) for sentence in training),
+    ]
+    if release.has(PROBE):
+        head = read_head(release.read(PROBE), PROBE)
+        facts.append(("head", f"reads {head.feature}, {len(head.classes)} classes of {head.data}"))
+    facts += [
+        ("licence", config.licence),
+        ("folder", str(release.folder)),
+        *((file, f"{record.size:,} bytes") for file, record in config.files.items()),
+    ]
+    return facts
+
+
+def _accuracies(rows: Rows) -> None:
+    from cfamc_zoo.zoo.release.results import accuracies
+
+    measured = accuracies(rows)
+    for protocol in dict.fromkeys(row["protocol"] for row in measured):
+        output.result(f"\n{protocol}")
+        table = [
+            (*_measured(row), f"{row['low']:.2f}..{row['high']:.2f}", str(row["n"]))
+            for row in measured
+            if row["protocol"] == protocol
+        ]
+        headers = ("data", "metric", "attack", "eps", "%", "95% interval", "images")
+        output.table(headers, table, right=(4, 6))
+
+
+def _measured(row: dict[str, Any]) -> tuple[str, ...]:
+    """What was measured, and the value."""
+    attack = f"{row['attack']}, {row['norm']}" if row["attack"] else "-"
+    return row["data"], row["metric"], attack, row["eps"] or "-", f"{row['value']:.2f}"
+
+
+def _differences(rows: Rows) -> None:
+    from cfamc_zoo.zoo.release.results import differences
+
+    if apart := differences(rows):
+        output.result("\ndifferences between torch and ONNX Runtime")
+        output.table(
+            ("data", "feature", "measure", "value", "limit", "images"),
+            [
+                (
+                    row["data"],
+                    row["feature"],
+                    row["metric"],
+                    f"{row['value']:.1e}",
+                    f"{row['limit']:.1e}",
+                    str(row["n"]),
+                )
+                for row in apart
+            ],
+            right=(3, 4, 5),
+        )
+
+
+def _entry(spec: registry.ModelSpec, json: bool) -> None:
+    """What the registry knows of a model whose release cannot be had."""
+    if json:
+        output.json_result(asdict(spec))
+        return
+    facts = [
+        ("name", spec.name),
+        ("model", spec.title),
+        ("trained against", spec.threat()),
+        ("licence", spec.licence),
+        ("on the Hub", f"{spec.repo} at {spec.revision}"),
+    ]
+    output.table(("", ""), facts)
+    if spec.results:
+        output.result("")
+        table = [(*_measured(row), str(row["n"])) for row in spec.results]
+        output.table(("data", "metric", "attack", "eps", "%", "images"), table, right=(4, 5))

@@ -1,0 +1,73 @@
+"""`cfamc-zoo list`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from typing import Annotated
+
+import typer
+
+from cfamc_zoo.cli import output
+from cfamc_zoo.cli.options import Json
+from cfamc_zoo.zoo.catalogue import registry
+from cfamc_zoo.zoo.release.results import is_partial
+
+MEASURES = {"clean": registry.CLEAN, "4/255": registry.AT_4, "8/255": registry.AT_8}
+MARK = "*"  # beside what was measured on few images
+
+
+def list(
+    remote: Annotated[
+        str | None,
+        typer.Option(metavar="ORGANIZATION", help="List what this one has on the Hub instead."),
+    ] = None,
+    json: Json = False,
+) -> None:
+    """List the models and what was measured of them."""
+    specs, left_out = (registry.list_models(), {}) if remote is None else _on_the_hub(remote)
+    if json:
+        output.json_result({"models": [asdict(spec) for spec in specs], "left_out": left_out})
+        return
+    rows = [
+        (
+            spec.name,
+            f"{spec.architecture['backbone']}, width {spec.architecture['width']}",
+            spec.threat(),
+            *(_accuracy(spec, measure) for measure in MEASURES.values()),
+            "in the package" if spec.bundled else "on the Hub",
+        )
+        for spec in specs
+    ]
+    headers = ("name", "backbone", "trained against", *MEASURES, "weights")
+    output.table(headers, rows, right=(3, 4, 5))
+    if specs:
+        output.note("accuracies in percent, with the released head: `cfamc-zoo info NAME`")
+    for spec in specs:
+        if few := _few(spec):
+            output.note(f"{MARK} {spec.name}: on {few}")
+
+
+def _accuracy(spec: registry.ModelSpec, measure: registry.Measure) -> str:
+    row = spec.find(measure)
+    if row is None:
+        return "-"
+    return f"{row['value']:.2f}{MARK if is_partial(row) else ''}"
+
+
+def _few(spec: registry.ModelSpec) -> str:
+    """The images behind a model's marked accuracies; "" where none is marked."""
+    rows = [row for row in map(spec.find, MEASURES.values()) if row and is_partial(row)]
+    return ", ".join(sorted({f"{row['n']:,} images of {row['data']}" for row in rows}))
+
+
+def _on_the_hub(owner: str) -> tuple[Sequence[registry.ModelSpec], Mapping[str, str]]:
+    """The models, and by repository why another is none."""
+    from cfamc_zoo.zoo.catalogue.listing import list_remote
+
+    listing = list_remote(owner)
+    for repo, why in listing.left_out.items():
+        output.note(f"left out {repo}: {why}")
+    if not listing.models:
+        output.note(f"{owner} has no models that cfamc-zoo can read")
+    return listing.models, listing.left_out

@@ -1,0 +1,142 @@
+"""Images in memory to a fitted head: what `cfamc_zoo.probe` is."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+from torch import Tensor
+
+from cfamc_zoo.datasets import LabelledImages
+from cfamc_zoo.errors import DataError, UsageError
+from cfamc_zoo.evaluation.heads.fitting import EPS, FittedProbe, ProbeSettings, default_feature, fit
+from cfamc_zoo.evaluation.sampling import hold_out
+from cfamc_zoo.evaluation.subject import Material, sized
+from cfamc_zoo.zoo.catalogue.resolve import resolve
+from cfamc_zoo.zoo.device import find_device
+from cfamc_zoo.zoo.network.encoder import Encoder
+from cfamc_zoo.zoo.network.spec import Preprocess
+from cfamc_zoo.zoo.release.loading import load_encoder
+
+Images = np.ndarray | Tensor
+Labels = np.ndarray | Tensor | Sequence[int] | Sequence[str]
+
+
+def probe_images(
+    model: Encoder | str,
+    images: Images,
+    labels: Labels,
+    *,
+    test_images: Images | None = None,
+    test_labels: Labels | None = None,
+    settings: ProbeSettings,
+    device: str | None = None,
+) -> FittedProbe:
+    """Fits a head to an encoder's features of images and tests it on others.
+
+    Args:
+        model: an encoder, which stays as it is, or whatever `cfamc_zoo.load` takes.
+        images: (N, H, W, 3) uint8 of any size, or (N, 3, S, S) floating point in [0, 1].
+        labels: (N,) integers from 0, or names of classes.
+        test_images, test_labels: of the same kinds; without them a fifth of each class is held
+            out by the settings' seed.
+        settings: of the head.
+        device: "cpu", "cuda", ...; None is the encoder's own, for a name the GPU if there is one.
+
+    Raises:
+        UsageError: test images without labels, one class alone, or an impossible setting.
+        DataError: images or labels of another kind, or that do not go together.
+    """
+    if (test_images is None) != (test_labels is None):
+        raise UsageError("test_images and test_labels go together; give both or neither")
+    if isinstance(model, Encoder):
+        # A copy, so that the caller's stays in its mode and on its device.
+        encoder, own = copy.deepcopy(model).eval().requires_grad_(False), "representation"
+        where = find_device(device) if device else next(model.parameters()).device
+    else:
+        release = resolve(model)
+        encoder, own = load_encoder(release), default_feature(release)
+        where = find_device(device)
+    settings = settings if settings.feature else replace(settings, feature=own)
+    train = _labelled(images, labels, encoder.preprocess, "images")
+    if len(np.unique(train.labels)) < 2:
+        raise UsageError("all labels are the same; a head needs images of at least 2 classes")
+    if test_images is not None and test_labels is not None:
+        test = _labelled(test_images, test_labels, encoder.preprocess, "test_images", like=train)
+        material = Material(train, test, None)
+    else:
+        material = _held_out(train, settings.seed)
+    known = encoder.config.threat_model if encoder.config else {}
+    eps = str(known.get("eps", EPS))
+    return fit(encoder.to(where), material, settings, eps=eps, device=where)
+
+
+def _held_out(whole: LabelledImages, seed: int) -> Material:
+    kept, held = hold_out(whole.labels, seed)
+    if not len(held):
+        raise DataError(
+            "no class has two images; give at least two, one of which tests the head, or give "
+            "test_images"
+        )
+    train, test = (
+        replace(whole, images=whole.images[rows], labels=whole.labels[rows], rows=name)
+        for rows, name in ((kept, "not held out"), (held, f"held out by seed {seed}"))
+    )
+    return Material(train, test, None)
+
+
+def _labelled(
+    images: Images,
+    labels: Labels,
+    preprocess: Preprocess,
+    what: str,
+    like: LabelledImages | None = None,
+) -> LabelledImages:
+    """What `fit` takes: images as `network_input` does, labels as indices of classes."""
+    pixels = _pixels(images, preprocess, what)
+    values = np.asarray(labels.cpu() if isinstance(labels, Tensor) else labels)
+    if values.shape != (len(pixels),) or values.dtype.kind not in "iuU":
+        raise DataError(
+            f"labels of {what} are {values.dtype} {values.shape}; give {len(pixels)} integers or "
+            "names, one an image"
+        )
+    if values.dtype.kind == "U":
+        classes = like.classes if like else tuple(str(name) for name in np.unique(values))
+        number = {name: i for i, name in enumerate(classes)}
+        numbers = np.array([number.get(str(name), -1) for name in values], np.int64)
+    else:
+        numbers = values.astype(np.int64)
+        count = len(like.classes) if like else int(numbers.max()) + 1
+        classes = tuple(map(str, range(count)))
+    if like and classes != like.classes:
+        raise DataError(f"labels of {what} are integers, but the training labels are names")
+    wrong = (numbers < 0) | (numbers >= len(classes))
+    if wrong.any():
+        raise DataError(
+            f"label {values[wrong][0]!r} of {what} is none of the {len(classes)} classes; give "
+            "integers from 0, or names that the training labels have"
+        )
+    return LabelledImages(pixels, numbers, classes, "images in memory")
+
+
+def _pixels(images: Images, preprocess: Preprocess, what: str) -> np.ndarray:
+    """(N, S, S, 3) uint8, or (N, 3, S, S) float32 in [0, 1]."""
+    x: Any = images.detach().cpu() if isinstance(images, Tensor) else images
+    x = np.asarray(x)
+    if x.ndim == 4 and len(x) and x.dtype == np.uint8 and 0 not in x.shape:
+        if x.shape[3] == 3:
+            return sized(x, preprocess)
+        if x.shape[1] == 3:
+            return sized(np.ascontiguousarray(x.transpose(0, 2, 3, 1)), preprocess)
+    if x.ndim == 4 and len(x) and x.dtype.kind == "f" and x.shape[1] == 3:
+        x = x.astype(np.float32, copy=False)
+        if x.min() >= 0 and x.max() <= 1:
+            return x
+        raise DataError(f"{what} are in {x.min():g}..{x.max():g}; give values in [0, 1]")
+    raise DataError(
+        f"{what} are {x.dtype} {x.shape}; give (N, H, W, 3) uint8, or (N, 3, S, S) floating point "
+        "in [0, 1]"
+    )

@@ -1,0 +1,118 @@
+"""The page of a label-free measurement: how far vectors move, each measure in a sentence."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from statistics import median
+
+from cfamc_zoo.evaluation.features import FeatureRobustness
+from cfamc_zoo.evaluation.reports.accuracy_page import Picture, render_template, today
+from cfamc_zoo.evaluation.reports.chart import Chart, Point, round_levels
+from cfamc_zoo.zoo.threat import parse_epsilon
+
+
+@dataclass(frozen=True)
+class VectorPage:
+    """What the page shows.
+
+    Attributes:
+        title: names the model, the feature and the data.
+        facts: pairs of name and value, in words.
+        results: one a radius.
+        norm: of the radii.
+        pictures_eps: the radius of the pictures.
+        pictures: a few pushed images.
+        command: what makes the page again.
+        card: where the model's card is; empty where that is not known.
+        date: of the measurement.
+    """
+
+    title: str
+    facts: list[tuple[str, str]]
+    results: list[FeatureRobustness]
+    norm: str
+    pictures_eps: str
+    pictures: list[Picture]
+    command: str
+    card: str = ""
+    date: str = field(default_factory=today)
+
+    @property
+    def n(self) -> int:
+        """Images that were compared."""
+        return len(self.results[0].nearest)
+
+    @property
+    def typical(self) -> tuple[float, float, float]:
+        return self.results[0].typical
+
+    @staticmethod
+    def number(distance: float) -> str:
+        return f"{distance:.3g}"
+
+    def chart(self) -> Chart:
+        """Median distances against epsilon, beside those of pairs of clean images."""
+        pushed, pulled = (
+            [self._point(r.eps, median(distances(r))) for r in self.results]
+            for distances in (lambda r: r.push_distances, lambda r: r.pull_distances)
+        )
+        levels = round_levels(max(self.typical[2], *(p.y for p in (*pushed, *pulled))))
+        return Chart(
+            names=("distance of two vectors", f"epsilon, the largest perturbation ({self.norm})"),
+            top=levels[-1],
+            curves=[
+                ("pushed", sorted([self._point("0", 0.0), *pushed], key=lambda p: p.x)),
+                ("pulled", sorted(pulled, key=lambda p: p.x)),
+            ],
+            levels=[(level, self.number(level)) for level in levels],
+            strip=self.typical,
+        )
+
+    def _point(self, eps: str, distance: float) -> Point:
+        at = parse_epsilon(eps, self.norm)
+        return Point(at, eps, distance, self.number(distance), distance, distance)
+
+    def sentences(self, r: FeatureRobustness) -> list[tuple[str, str]]:
+        """Each measure's name, and what it says."""
+        n, found, (_, low, high) = len(r.nearest), sum(r.retrieved), r.retrieval
+        typical = self.number(self.typical[1])
+        return [
+            (
+                "pushed",
+                f"Half of the images could be moved by {self.number(median(r.push_distances))} or "
+                f"more from their own vector; a typical pair of images is {typical} apart. "
+                f"{100 * median(r.push_quantiles):.1f}% of all pairs are so far apart or less "
+                "(0% means: moved less than any two images differ; 50%: as far as a typical "
+                "pair).",
+            ),
+            (
+                "pulled",
+                "Pulled towards a random other image, half of the images came as near to its "
+                f"vector as {self.number(median(r.pull_distances))}; a typical pair is {typical} "
+                f"apart. {100 * median(r.pull_quantiles):.1f}% of all pairs are so near (0% means: "
+                "the image passes for the other; 50%: it is no nearer than a typical pair).",
+            ),
+            (
+                "breakaway",
+                f"In {100 * r.breakaway_risk:.3g}% of comparisons a random other image, as it is, "
+                "is nearer to the pushed image than the pushed image's own clean self.",
+            ),
+            (
+                "overlap",
+                f"In {100 * r.overlap_risk:.3g}% of the pairs, of two images that are pulled "
+                "towards each other, the other one comes nearer to an image's clean vector than "
+                "the image itself stays.",
+            ),
+            (
+                "found again",
+                f"A search among the {n:,} images with a pushed image still finds the image "
+                f"itself for {found:,} of {n:,} ({r.retrieval[0]:.1f}%, 95% interval {low:.1f} to "
+                f"{high:.1f}). This depends on how many images there are, and is no accuracy of a "
+                "classifier.",
+            ),
+        ]
+
+
+def render_vectors(page: VectorPage) -> str:
+    """The page as HTML, without any reference to files or hosts but the card's."""
+    return render_template("vectors.html", page)

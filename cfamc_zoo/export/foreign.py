@@ -1,0 +1,255 @@
+"""Checkpoints of others as encoders: the paper's own, torchvision's, timm's, solo-learn's.
+
+The only place that opens a `.pt`, and only as plain tensors: other objects are not opened. Every
+key of the file goes somewhere: it becomes a tensor of the encoder, or is named as left out
+(heads, queues, momentum copies, optimizers), or is refused.
+"""
+
+from __future__ import annotations
+
+import re
+import warnings
+import zipfile
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from cfamc_zoo.errors import ReleaseError, UnknownNameError, UsageError, first_line
+from cfamc_zoo.export.unopened import stand_in
+from cfamc_zoo.export.wrappers import choose, find_state_dict, place
+from cfamc_zoo.zoo.network.encoder import Encoder, build_projector
+from cfamc_zoo.zoo.network.spec import BACKBONE_BLOCKS, Architecture, Preprocess
+
+BACKBONE = r"(?:conv1|bn1|layer[1-4])\..+"
+# By layout: patterns of keys and what they become; "" leaves them out.
+LAYOUTS: dict[str, tuple[tuple[str, str], ...]] = {
+    "cf-amc-ssl": (
+        (rf"backbone\.({BACKBONE})", r"backbone.\1"),
+        (r"pre_feature\.([01]\..+)", r"representation.\1"),
+        (r"projection\.([01]\..+)", r"projector.0.\1"),
+        (r"projection\.3\.(.+)", r"projector.1.\1"),
+    ),
+    "torchvision": ((rf"({BACKBONE})", r"backbone.\1"), (r"fc\..+", "")),
+    "timm": ((rf"({BACKBONE})", r"backbone.\1"), (r"fc\..+", "")),
+    "solo-learn": (
+        (rf"(?:backbone\.|encoder\.)?({BACKBONE})", r"backbone.\1"),
+        (r"(?:backbone\.|encoder\.)?fc\..+", ""),
+        (r"(?:projector|predictor|classifier|prototypes|queue|momentum_\w+)(?:[._].*)?", ""),
+    ),
+}
+NORMALIZATIONS = {
+    "none": Preprocess(),
+    "imagenet": Preprocess(mean=(0.485, 0.456, 0.406), std=(0.229, 0.224, 0.225)),
+    "cifar": Preprocess(mean=(0.4914, 0.4822, 0.4465), std=(0.2470, 0.2435, 0.2616)),
+}
+USUAL = {"cf-amc-ssl": "none", "torchvision": "imagenet", "timm": "imagenet", "solo-learn": "cifar"}
+
+
+@dataclass(frozen=True)
+class Imported:
+    """An encoder from a file, and the keys of the file that are not in it.
+
+    `unopened` names the classes of objects beside the tensors, which were not opened.
+    """
+
+    encoder: Encoder
+    left_out: tuple[str, ...]
+    unopened: tuple[str, ...] = ()
+
+
+def import_checkpoint(path: Path, layout: str, *, normalization: str | None = None) -> Imported:
+    """Reads a state dict, or a checkpoint that holds one, as training programs write them.
+
+    It may be under "state_dict", "model" and the like, its keys may have the prefixes of
+    torch.compile, DistributedDataParallel, Lightning and averages of weights, in any order, and
+    the network may have been pickled whole. Averaged weights are taken where there are both.
+    Architecture and sizes come from the tensors. A network without the paper's projector gets a
+    representation that repeats its backbone's features.
+
+    Args:
+        path: what torch.save wrote, or a `.safetensors`.
+        layout: "cf-amc-ssl", "torchvision", "timm" or "solo-learn".
+        normalization: "none", "imagenet" or "cifar": what its training did to pixels in [0, 1].
+            None is what the layout's public checkpoints were trained with.
+
+    Raises:
+        UnknownNameError: no such layout or normalization.
+        ReleaseError: no such file (nothing of it is executed), or keys and shapes that are not
+            the layout's.
+    """
+    if layout not in LAYOUTS:
+        raise UnknownNameError("layout", layout, LAYOUTS)
+    normalization = normalization or USUAL[layout]
+    if normalization not in NORMALIZATIONS:
+        raise UnknownNameError("normalization", normalization, NORMALIZATIONS)
+    content, unopened = _read(path)
+    state, beside = find_state_dict(content, repr(str(path)))
+    tensors, left_out = _renamed(state, layout, f"{layout} file {str(path)!r}")
+    architecture = _architecture(tensors, str(path))
+    if "representation.0.weight" not in tensors:
+        tensors |= _repeating_representation(architecture.features)
+    size = 32 if architecture.stem == "cifar" else 224
+    shift = NORMALIZATIONS[normalization]
+    projected = "projector.1.weight" in tensors
+    encoder = Encoder(
+        architecture,
+        preprocess=Preprocess(size=size, mean=shift.mean, std=shift.std),
+        projector=build_projector(architecture) if projected else None,
+    )
+    _load(encoder, tensors, f"{str(path)!r} does not fit, if it is {layout}")
+    left_out = [*left_out, *beside]
+    return Imported(encoder.eval().requires_grad_(False), tuple(left_out), tuple(unopened))
+
+
+def _load(encoder: Encoder, tensors: dict[str, Tensor], where: str) -> None:
+    expected = encoder.state_dict()
+    # Files from before torch 0.4.1 have no such counts, and nothing needs them.
+    counts = {k: v for k, v in expected.items() if k.endswith(".num_batches_tracked")}
+    tensors = counts | tensors
+    missing = sorted(set(expected) - set(tensors))
+    if missing:
+        raise ReleaseError(f"{where}: it lacks {len(missing)} tensors: {', '.join(missing[:3])}")
+    for name, value in tensors.items():
+        shape = tuple(expected[name].shape) if name in expected else "no such tensor"
+        if shape != tuple(value.shape):
+            raise ReleaseError(f"{where}: {name} is {tuple(value.shape)} where it has {shape}")
+    encoder.load_state_dict(tensors, strict=True)
+
+
+def _read(path: Path) -> tuple[Any, list[str]]:
+    """What a file holds, and the names of the classes in it that were not opened."""
+    where = repr(str(path))
+    try:
+        with path.open("rb") as file:
+            head = file.read(64)
+    except OSError as error:
+        raise ReleaseError(f"{where} cannot be read: {error.strerror}") from error
+    if head[8:9] == b"{":  # after the length of its header
+        return _safetensors(path), []
+    if head.startswith(b"version https://git-lfs"):
+        raise ReleaseError(f"{where} stands for a file in Git LFS; get that with `git lfs pull`")
+    if zipfile.is_zipfile(path):
+        with zipfile.ZipFile(path) as archive:
+            if any(name.endswith("/constants.pkl") for name in archive.namelist()):
+                raise ReleaseError(
+                    f"{where} is a TorchScript archive, whose code is not run; save "
+                    "torch.jit.load(file).state_dict() with torch.save"
+                )
+    try:
+        names = torch.serialization.get_unsafe_globals_in_checkpoint(path)
+    except Exception:  # an older format: the reading itself says what is in the way
+        names = []
+    stand_ins: list[Any] = [(stand_in(name), name) for name in names]
+    try:
+        with torch.serialization.safe_globals(stand_ins), warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of the pickle's version
+            return torch.load(path, map_location="cpu", weights_only=True), sorted(names)
+    except Exception as error:  # unpickling may raise anything; all of it means the same here
+        raise ReleaseError(
+            f"{where} {_in_the_way(error, names)}; nothing of it was executed; save its "
+            "state_dict() alone, with torch.save"
+        ) from error
+
+
+def _in_the_way(error: Exception, names: Sequence[str]) -> str:
+    """What of a file is not plain tensors; torch's own words are of several lines, and coloured."""
+    found = re.search(r"GLOBAL ([\w.]+) ", str(error))
+    classes = list(dict.fromkeys([*([found[1]] if found else []), *sorted(names)]))
+    if classes:
+        more = f" and {len(classes) - 3} more" if len(classes) > 3 else ""
+        return f"holds {', '.join(classes[:3])}{more}, which is not opened"
+    return "is no file of plain tensors that torch wrote, or it is damaged"
+
+
+def _safetensors(path: Path) -> dict[str, Tensor]:
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
+    try:
+        return load_file(path)
+    except (SafetensorError, OSError, ValueError, KeyError) as error:
+        raise ReleaseError(f"{str(path)!r} is not safetensors: {first_line(error)}") from error
+
+
+def _renamed(state: dict[str, Any], layout: str, where: str) -> tuple[dict[str, Tensor], list[str]]:
+    """Tensors under our names, and the keys that are left out."""
+    places = {key: place(key, LAYOUTS[layout]) for key in state}
+    unknown = [k for k, found in places.items() if not found and isinstance(state[k], Tensor)]
+    if unknown:
+        raise ReleaseError(
+            f"{where} has {len(unknown)} keys of no such layout: {', '.join(sorted(unknown)[:3])}; "
+            f"{_other_layout(state)}"
+        )
+    found = {key: it for key, it in places.items() if it}
+    networks = [it.prefix for it in found.values() if it.name == "backbone.conv1.weight"]
+    prefix = choose(dict.fromkeys(networks), where)
+    tensors: dict[str, Tensor] = {}
+    left_out = [key for key in state if key not in found]  # which hold no tensors
+    for key, (around, name) in found.items():
+        if not name or (around != prefix and around in networks):
+            left_out.append(key)
+        elif name in tensors:
+            raise ReleaseError(f"{where} has {name} twice, once as {key}")
+        elif not isinstance(state[key], Tensor):
+            kind = getattr(state[key], "name", "") or type(state[key]).__name__
+            raise ReleaseError(f"{where} holds {kind} as {key}, where a tensor should be")
+        else:
+            tensors[name] = state[key]
+    return tensors, left_out
+
+
+def _other_layout(state: dict[str, Any]) -> str:
+    """What to do about keys that a layout does not know."""
+    for layout, rules in LAYOUTS.items():
+        if all(place(key, rules) for key, value in state.items() if isinstance(value, Tensor)):
+            return f"give another --layout: they are of {layout}"
+    return f"no --layout has them ({', '.join(LAYOUTS)}): save the network's own state_dict() alone"
+
+
+def _architecture(tensors: dict[str, Tensor], where: str) -> Architecture:
+    """Sizes as the tensors have them."""
+    try:
+        stem = tensors["backbone.conv1.weight"]
+        kinds = "bottleneck" if "backbone.layer1.0.conv3.weight" in tensors else "basic"
+        found = tuple(_count(tensors, rf"backbone\.layer{i}\.(\d+)\.conv1.weight") for i in "1234")
+        names = [name for name, blocks in BACKBONE_BLOCKS.items() if blocks == (kinds, found)]
+        backbone, kernel = names[0], stem.shape[-1]
+        width = stem.shape[0]
+        features = 8 * width * (4 if kinds == "bottleneck" else 1)
+        shape: Callable[[str, int], int] = lambda key, default: (  # noqa: E731
+            tensors[key].shape[0] if key in tensors else default
+        )
+        return Architecture(
+            backbone=backbone,
+            stem={3: "cifar", 7: "imagenet"}[kernel],  # type: ignore[arg-type]
+            width=width,
+            representation=shape("representation.0.weight", features),
+            projection=shape("projector.1.weight", 1024),
+        )
+    except (KeyError, IndexError, UsageError) as error:
+        raise ReleaseError(
+            f"{where!r} holds no ResNet that is known here ({', '.join(BACKBONE_BLOCKS)}, 3x3 or "
+            f"7x7 stem): {error}"
+        ) from error
+
+
+def _count(tensors: dict[str, Tensor], pattern: str) -> int:
+    return sum(bool(re.fullmatch(pattern, key)) for key in tensors)
+
+
+def _repeating_representation(features: int) -> dict[str, Tensor]:
+    """A block that gives back its input, which is never negative: mean of a ReLU's outputs."""
+    ones, zeros = torch.ones(features), torch.zeros(features)
+    return {
+        "representation.0.weight": torch.eye(features),
+        "representation.0.bias": zeros,
+        "representation.1.weight": ones * (1 + 1e-5) ** 0.5,  # takes BatchNorm's epsilon back
+        "representation.1.bias": zeros,
+        "representation.1.running_mean": zeros,
+        "representation.1.running_var": ones,
+        "representation.1.num_batches_tracked": torch.tensor(0),
+    }

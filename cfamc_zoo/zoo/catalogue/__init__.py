@@ -1,0 +1,4 @@
+"""From names to releases: the known models, the Hub, downloads, runs.
+
+Imports release/. No torch.
+"""
