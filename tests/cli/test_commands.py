@@ -1,5 +1,6 @@
 """Finding, evaluating and fetching models from the command line."""
 
+import dataclasses
 import json
 import os
 import shutil
@@ -92,8 +93,6 @@ def test_attack_reports_every_image_and_can_be_repeated(tiny_release, sample):
 
 def test_a_model_and_data_of_other_classes_are_refused(tiny_release, tmp_path):
     release = shutil.copytree(tiny_release, tmp_path / "release")
-    import dataclasses
-
     from safetensors.torch import load, save
 
     from cfamc_zoo.zoo.release.folder import PROBE, open_release, write_files
@@ -130,6 +129,45 @@ def test_a_probe_is_fitted_written_and_attacked(tiny_release, tmp_path):
     attacked = json.loads(zoo(*attack).stdout)
     clean = attacked["results"][0]
     assert clean["value"] == pytest.approx(answer["test_accuracy"], abs=0.11)
+
+
+def test_a_head_chosen_for_robustness_is_the_most_robust_of_those_that_are_accurate(
+    tmp_path, monkeypatch, capsys
+):
+    """Under attack at the radius that the release was trained against."""
+    from importlib import resources
+
+    from cfamc_zoo.cli.app import run
+    from cfamc_zoo.zoo.weights import save_release
+    from tests.conftest import make_config, make_encoder
+
+    folder = tmp_path / "cifar10" / "plain_text"
+    folder.mkdir(parents=True)
+    source = str(resources.files("cfamc_zoo") / "samples/cifar10-sample.parquet")
+    for split in ("train", "test"):
+        shutil.copy(source, folder / f"{split}-00000-of-00001.parquet")
+    monkeypatch.setenv("CFAMC_ZOO_DATA", str(tmp_path))
+    encoder = make_encoder()
+
+    def probe(eps, *more):
+        config = dataclasses.replace(
+            make_config(encoder), threat_model={"norm": "linf", "eps": eps}
+        )
+        save_release(tmp_path / "r", encoder, config)
+        options = ["-m", str(tmp_path / "r"), "--features", "backbone", "--limit", "300", "--json"]
+        assert run(["probe", *options, *more]) == 0
+        return json.loads(capsys.readouterr().out)
+
+    told = probe("1/1000", "--select", "robust")
+    clean, robust = told["held_out_accuracy"], told["held_out_robust_accuracy"]
+    assert set(robust) == {d for d, a in clean.items() if a >= 0.95 * max(clean.values())}
+    assert robust[str(told["decay"])] == max(robust.values()) > 0
+    assert any(robust[d] < clean[d] - 1 for d in robust), "attacked"
+    much = probe("64/255", "--select", "robust")["held_out_robust_accuracy"]
+    assert set(much.values()) == {0.0}
+    plain = probe("1/1000")
+    assert plain["held_out_accuracy"] == clean and plain["held_out_robust_accuracy"] == {}
+    assert clean[str(plain["decay"])] == max(clean.values())
 
 
 def test_list_and_info_show_what_was_measured(tiny_release):

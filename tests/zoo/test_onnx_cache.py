@@ -8,6 +8,7 @@ import sys
 
 import numpy as np
 import pytest
+from safetensors.numpy import load, save
 
 from cfamc_zoo.embedding.backends import open_backend
 from cfamc_zoo.errors import ReleaseError, UsageError
@@ -56,6 +57,21 @@ def test_the_second_time_nothing_is_prepared_and_the_vectors_are_the_same(cache,
     assert len(prepared) == len(kept(cache)) == 2
     assert open_kept_session(release, "backbone", threads=1)(X).shape == (5, 32)
     assert len(prepared) == 2
+
+
+def test_what_is_kept_is_what_runs(cache, release, tmp_path):
+    """With the kept graph of other weights in its place, a release gives the vectors of those."""
+    mine = open_kept_session(release, "backbone")(X)
+    (place,) = kept(cache)
+    tensors = load(release.read(MODEL))
+    tensors["backbone.conv1.weight"] = 2 * tensors["backbone.conv1.weight"]
+    folder = shutil.copytree(release.folder, tmp_path / "other")
+    other = write_files(folder, release.config, {MODEL: save(tensors)})
+    theirs = open_kept_session(other, "backbone")(X)
+    assert not np.allclose(mine, theirs)
+    (new,) = set(kept(cache)) - {place}
+    shutil.copytree(new, place, dirs_exist_ok=True)
+    np.testing.assert_array_equal(open_kept_session(release, "backbone")(X), theirs)
 
 
 def test_embedding_on_a_processor_keeps_its_graph(cache, release, prepared):

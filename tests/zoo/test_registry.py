@@ -101,7 +101,8 @@ def test_list_and_info_tell_of_it_without_the_hub(known, capsys):
     assert run(["info", "tiny"]) == 0
     told = capsys.readouterr()
     assert "what the package knows of tiny" in told.err
-    assert "cifar10-sample\trobust accuracy\tPGD-20, linf\t8/255\t60.50\t1000\n" in told.out
+    assert "cifar10-sample\trobust accuracy\tPGD-20\t8/255\t60.50\t1000\n" in told.out
+    assert f"\n{OWN_PROTOCOL} (linf)\n" in told.out
     assert run(["info", "zoo/tiny", "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["config_sha256"] == known.config_sha256
 

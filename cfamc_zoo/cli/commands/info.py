@@ -81,11 +81,10 @@ def _accuracies(rows: Rows) -> None:
 
     measured = accuracies(rows)
     for protocol in dict.fromkeys(row["protocol"] for row in measured):
-        output.result(f"\n{protocol}")
+        here = [row for row in measured if row["protocol"] == protocol]
+        output.result(f"\n{protocol}{_norms(here)}")
         table = [
-            (*_measured(row), f"{row['low']:.2f}..{row['high']:.2f}", str(row["n"]))
-            for row in measured
-            if row["protocol"] == protocol
+            (*_measured(row), f"{row['low']:.2f}..{row['high']:.2f}", str(row["n"])) for row in here
         ]
         headers = ("data", "metric", "attack", "eps", "%", "95% interval", "images")
         output.table(headers, table, right=(4, 6))
@@ -93,8 +92,14 @@ def _accuracies(rows: Rows) -> None:
 
 def _measured(row: dict[str, Any]) -> tuple[str, ...]:
     """What was measured, and the value."""
-    attack = f"{row['attack']}, {row['norm']}" if row["attack"] else "-"
-    return row["data"], row["metric"], attack, row["eps"] or "-", f"{row['value']:.2f}"
+    attack, eps = row["attack"] or "-", row["eps"] or "-"
+    return row["data"], row["metric"], attack, eps, f"{row['value']:.2f}"
+
+
+def _norms(rows: Rows) -> str:
+    """Of the attacks: above the table, which has no room for them at 80 columns."""
+    norms = dict.fromkeys(row["norm"] for row in rows if row["norm"])
+    return f" ({', '.join(norms)})" if norms else ""
 
 
 def _differences(rows: Rows) -> None:
@@ -124,6 +129,8 @@ def _entry(spec: registry.ModelSpec, json: bool) -> None:
     if json:
         output.json_result(asdict(spec))
         return
+    from cfamc_zoo.zoo.results import OWN_PROTOCOL
+
     facts = [
         ("name", spec.name),
         ("model", spec.title),
@@ -133,6 +140,6 @@ def _entry(spec: registry.ModelSpec, json: bool) -> None:
     ]
     output.table(("", ""), facts)
     if spec.results:
-        output.result("")
+        output.result(f"\n{OWN_PROTOCOL}{_norms(spec.results)}")
         table = [(*_measured(row), str(row["n"])) for row in spec.results]
         output.table(("data", "metric", "attack", "eps", "%", "images"), table, right=(4, 5))
