@@ -9,7 +9,6 @@ import numpy as np
 from cfamc_zoo.errors import UnknownNameError, UsageError
 from cfamc_zoo.zoo.network.spec import FEATURES
 from cfamc_zoo.zoo.release.folder import GRAPH, PROJECTOR, Release
-from cfamc_zoo.zoo.release.loading import load_encoder
 
 Backend = Callable[[np.ndarray], np.ndarray]  # (N, 3, S, S) float32 in [0, 1] to (N, D) float32
 BACKENDS = ("onnx", "torch")
@@ -60,6 +59,7 @@ def _torch(release: Release, feature: str, device: str | None, threads: int | No
     import torch
 
     from cfamc_zoo.zoo.device import find_device
+    from cfamc_zoo.zoo.release.loading import load_encoder
 
     where = find_device(device)
     if threads:

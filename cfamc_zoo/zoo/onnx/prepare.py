@@ -17,8 +17,6 @@ from cfamc_zoo.zoo.onnx.graph_check import check_graph_is_an_encoder
 from cfamc_zoo.zoo.release.folder import GRAPH, MODEL, Release
 
 WEIGHTS = "weights"  # where the graph says that they are; they come from memory
-
-
 PIECE = 1 << 16  # values
 
 

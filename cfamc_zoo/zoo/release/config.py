@@ -11,8 +11,6 @@ from cfamc_zoo.errors import ReleaseError, UsageError
 from cfamc_zoo.zoo.network.spec import Architecture, Preprocess
 
 FORMAT_VERSION = 1
-
-
 SHA256 = re.compile("[0-9a-f]{64}")
 
 
@@ -54,7 +52,9 @@ class FileRecord:
             raise UsageError(f"sha256 is {self.sha256!r}; it must be 64 hexadecimal digits")
 
 
+# What the rest of a recipe is, training alone knows.
 RECIPE_PARTS = {"name": str, "data": str, "adversary": dict, "views": dict}
+PROVENANCE_PARTS = {"seconds": (int, float), "imported": dict, "from": dict, "changed_since": dict}
 
 
 def _check_parts(values: Any, where: str, parts: Mapping[str, Any]) -> None:
@@ -141,4 +141,3 @@ class ReleaseConfig:
 
 
 # What the rest of a recipe is, training alone knows.
-PROVENANCE_PARTS = {"seconds": (int, float), "imported": dict, "from": dict, "changed_since": dict}
