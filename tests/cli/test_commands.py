@@ -137,9 +137,8 @@ def test_a_head_chosen_for_robustness_is_the_most_robust_of_those_that_are_accur
     """Under attack at the radius that the release was trained against."""
     from importlib import resources
 
-    from cfamc_zoo.zoo.weights import save_release
-
     from cfamc_zoo.cli.app import run
+    from cfamc_zoo.zoo.release.loading import save_release
     from tests.conftest import make_config, make_encoder
 
     folder = tmp_path / "cifar10" / "plain_text"

@@ -129,7 +129,7 @@ def _entry(spec: registry.ModelSpec, json: bool) -> None:
     if json:
         output.json_result(asdict(spec))
         return
-    from cfamc_zoo.zoo.results import OWN_PROTOCOL
+    from cfamc_zoo.zoo.release.results import OWN_PROTOCOL
 
     facts = [
         ("name", spec.name),
