@@ -19,7 +19,7 @@ import torch
 from torch import Tensor
 
 from cfamc_zoo.errors import ReleaseError, UnknownNameError, UsageError, first_line
-from cfamc_zoo.export.unopened import stand_in
+from cfamc_zoo.export.unopened import Unopened, other_kind, stand_in
 from cfamc_zoo.export.wrappers import choose, find_state_dict, place
 from cfamc_zoo.zoo.network.encoder import Encoder, build_projector
 from cfamc_zoo.zoo.network.spec import BACKBONE_BLOCKS, Architecture, Preprocess
@@ -140,25 +140,36 @@ def _read(path: Path) -> tuple[Any, list[str]]:
                     "torch.jit.load(file).state_dict() with torch.save"
                 )
     try:
-        names = torch.serialization.get_unsafe_globals_in_checkpoint(path)
+        names = sorted(torch.serialization.get_unsafe_globals_in_checkpoint(path))
     except Exception:  # an older format: the reading itself says what is in the way
         names = []
-    stand_ins: list[Any] = [(stand_in(name), name) for name in names]
-    try:
-        with torch.serialization.safe_globals(stand_ins), warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of the pickle's version
-            return torch.load(path, map_location="cpu", weights_only=True), sorted(names)
-    except Exception as error:  # unpickling may raise anything; all of it means the same here
-        raise ReleaseError(
-            f"{where} {_in_the_way(error, names)}; nothing of it was executed; save its "
-            "state_dict() alone, with torch.save"
-        ) from error
+    kinds: dict[str, type[Unopened]] = {}
+    while True:
+        try:
+            return _unpickled(
+                path, [(stand_in(n, kinds.get(n, Unopened)), n) for n in names]
+            ), names
+        except Exception as error:  # unpickling may raise anything; all of it means the same here
+            filled = other_kind(error)
+            if filled and not filled.keys() <= kinds.keys():
+                kinds |= filled
+                continue
+            raise ReleaseError(
+                f"{where} {_in_the_way(error, names)}; nothing of it was executed; save its "
+                "state_dict() alone, with torch.save"
+            ) from error
+
+
+def _unpickled(path: Path, stand_ins: list[Any]) -> Any:
+    with torch.serialization.safe_globals(stand_ins), warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of the pickle's version
+        return torch.load(path, map_location="cpu", weights_only=True)
 
 
 def _in_the_way(error: Exception, names: Sequence[str]) -> str:
     """What of a file is not plain tensors; torch's own words are of several lines, and coloured."""
     found = re.search(r"GLOBAL ([\w.]+) ", str(error))
-    classes = list(dict.fromkeys([*([found[1]] if found else []), *sorted(names)]))
+    classes = list(dict.fromkeys([*([found[1]] if found else []), *names]))
     if classes:
         more = f" and {len(classes) - 3} more" if len(classes) > 3 else ""
         return f"holds {', '.join(classes[:3])}{more}, which is not opened"

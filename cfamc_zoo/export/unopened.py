@@ -5,6 +5,8 @@ With them a file is read whose other objects nobody trusts: no code of theirs is
 
 from __future__ import annotations
 
+import re
+from collections import OrderedDict
 from typing import Any
 
 from torch import Tensor
@@ -26,9 +28,31 @@ class Unopened:
         self.state = state
 
 
-def stand_in(name: str) -> type[Unopened]:
-    """A class in the place of the one of that name."""
-    return type("StandIn", (Unopened,), {"name": name})
+class UnopenedList(Unopened, list):
+    """The same of a class that is a list, which the unpickler fills itself."""
+
+
+class UnopenedDict(Unopened):
+    """The same of a class that is a dict: torch fills none but these."""
+
+    def __new__(cls, *arguments: Any, **named: Any) -> Any:
+        return OrderedDict()
+
+
+# What torch says when it should fill an object that has turned out to be of another kind.
+FILLS = re.compile(r"Can only (append|SETITEM).*got <class '[\w.]*\bunopened\.([\w.]+)'>")
+KINDS: dict[str, type[Unopened]] = {"append": UnopenedList, "SETITEM": UnopenedDict}
+
+
+def stand_in(name: str, kind: type[Unopened] = Unopened) -> type[Unopened]:
+    """A class in the place of the one of that name, by which torch's errors call it."""
+    return type(name, (kind,), {"name": name, "__module__": __name__})
+
+
+def other_kind(error: Exception) -> dict[str, type[Unopened]]:
+    """The class that torch could not fill, and what its stand-in should be."""
+    found = FILLS.search(str(error))
+    return {found[2]: KINDS[found[1]]} if found else {}
 
 
 def is_module(value: object) -> bool:

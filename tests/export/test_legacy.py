@@ -1,6 +1,7 @@
 """Checkpoints of others: the same features, every key accounted for, nothing executed."""
 
 import argparse
+import collections
 import copy
 import json
 import os
@@ -151,6 +152,18 @@ class Whole(nn.Module):
         raise RuntimeError("code of the file was run")
 
 
+class Settings(dict):
+    """As EasyDict, CfgNode and the like: a dict that has attributes too."""
+
+    def __init__(self, **values):
+        super().__init__(values)
+        self.frozen = True
+
+
+class Paths(list):
+    """A list of a class of its own."""
+
+
 def under(prefix, state=PLAIN):
     return {prefix + key: value for key, value in state.items()}
 
@@ -200,6 +213,19 @@ CHECKPOINTS = {  # what is saved, what is left out, and the classes that are not
         {"model": under("module."), "path": Path("x"), "pattern": re.compile("x"), "f": os.getcwd},
         None,
         None,
+    ),
+    "settings of their own classes": (
+        {
+            "model": PLAIN,
+            "cfg": Settings(lr=0.1, more=Settings(a=1)),
+            "paths": Paths(["a", "b"]),
+            "counts": collections.defaultdict(int, a=1),
+        },
+        ["cfg", "paths", "counts"],
+        [
+            *("builtins.int", "collections.defaultdict"),
+            *(f"{__name__}.Paths", f"{__name__}.Settings"),
+        ],
     ),
     "nested, a tensor beside": (
         {"model": {"state_dict": under("net."), "step": 1}, "best": torch.tensor(0.5)},
