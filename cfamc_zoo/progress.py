@@ -72,6 +72,12 @@ class Lines:
 
 
 @contextmanager
+def silent(description: str, total: int | None) -> Iterator[Bar]:
+    """Nowhere."""
+    yield Silent()
+
+
+@contextmanager
 def shown(description: str, total: int | None) -> Iterator[Bar]:
     """On stderr: a bar where it can be drawn, else a line every half minute."""
     from rich.console import Console

@@ -26,10 +26,10 @@ MAY_IMPORT = {
     "doctor": GROUND | {"zoo", "embedding"},
     "zoo": GROUND | {"zoo"},
     **{room: GROUND | {"zoo", room} for room in MIDDLE},
-    "evaluation": GROUND | {"zoo", "evaluation", "progress"},
+    **{room: GROUND | {"zoo", room, "progress"} for room in ("evaluation", "training")},
     # The face: load, embed, attack, save, push, and the class that `load` returns.
     "pretrained": GROUND | {"zoo", "export"},
-    "__init__": GROUND | {"zoo", "embedding", "evaluation", "export", "pretrained"},
+    "__init__": GROUND | {"zoo", *MIDDLE, "pretrained", "progress"},
     "__main__": {"cli"},
 }
 MAY_IMPORT["cli"] = {"cli", *MAY_IMPORT} - {"__main__"}

@@ -164,17 +164,7 @@ def progress(description: str, total: int | None) -> Iterator[Bar]:
 @contextmanager
 def training_progress(name: str) -> Iterator[Callable[[Report], None]]:
     """A bar over batches that shows the loss, its parts, the rate in crops and the time left."""
+    from cfamc_zoo.training.run import on_bar
+
     with progress(name, None) as bar:
-        done = 0
-
-        def show(report: Report) -> None:
-            nonlocal done
-            parts = "".join(f"  {part} {value:.4g}" for part, value in report.parts.items())
-            bar.total(report.steps)
-            bar.advance(
-                report.step - done,
-                f"loss {report.loss:.4g}{parts}  {report.crops_per_second:,.0f} crops/s",
-            )
-            done = report.step
-
-        yield show
+        yield on_bar(bar)

@@ -15,7 +15,7 @@ import tempfile
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -27,6 +27,7 @@ from cfamc_zoo.atomic import storage_errors
 from cfamc_zoo.datasets import NAMED, SAMPLES, load_dataset
 from cfamc_zoo.errors import DataError, StorageError, UsageError
 from cfamc_zoo.folders import describe, find_below, find_parts, name_of
+from cfamc_zoo.progress import Bar, silent
 from cfamc_zoo.zoo.images.decoding import read_images
 from cfamc_zoo.zoo.images.preprocess import fit
 from cfamc_zoo.zoo.network.spec import Preprocess
@@ -39,16 +40,7 @@ NEW = ".new-"  # one that is being made
 SHOWN = 5  # reasons that a line on unreadable images names
 
 Say = Callable[[str], None]
-Progress = Callable[[str, int | None], AbstractContextManager[Any]]
-
-
-class _Silent:
-    def advance(self, n: int = 1, status: str = "") -> None:
-        pass
-
-
-def _silent(description: str, total: int | None) -> AbstractContextManager[Any]:
-    return nullcontext(_Silent())
+Progress = Callable[[str, int | None], AbstractContextManager[Bar]]
 
 
 @dataclass(frozen=True)
@@ -115,7 +107,7 @@ def training_images(
     size: int,
     *,
     say: Say = lambda text: None,
-    progress: Progress = _silent,
+    progress: Progress = silent,
     stop: Callable[[], bool] = lambda: False,
 ) -> TrainingImages:
     """Reads what a run learns from.

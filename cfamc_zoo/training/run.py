@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
 
 from cfamc_zoo.atomic import storage_errors
 from cfamc_zoo.errors import OutputExistsError, UsageError
+from cfamc_zoo.progress import Bar
 from cfamc_zoo.training import distributed
 from cfamc_zoo.training.checkpoint import FILE, read_progress, read_recipe
-from cfamc_zoo.training.images import Progress, Say, recorded, training_images
+from cfamc_zoo.training.images import Progress, Say, data_name, recorded, training_images
 from cfamc_zoo.training.loop import Report, Result, train
-from cfamc_zoo.training.recipe import Recipe
+from cfamc_zoo.training.recipe import Recipe, load_recipe
 from cfamc_zoo.training.start import start_from
 from cfamc_zoo.version import __version__
 from cfamc_zoo.zoo.release.config import FORMAT_VERSION, ReleaseConfig
@@ -55,6 +56,48 @@ class Job:
     def __post_init__(self) -> None:
         if self.start is not None and self.resume:
             raise UsageError("--resume goes on from the run's own checkpoint; leave --from away")
+
+
+def job_of(
+    recipe: str,
+    settings: Sequence[str] = (),
+    *,
+    data: str | None = None,
+    run: Path | None = None,
+    start: str | None = None,
+    resume: bool = False,
+) -> Job:
+    """A job from what a person gives.
+
+    Args:
+        recipe, settings: as `load_recipe` takes them.
+        data: None is the recipe's own.
+        run: None is runs/ and the recipe's name.
+
+    Raises:
+        UsageError: as `load_recipe` and `Job`.
+    """
+    chosen = load_recipe(recipe, settings)
+    source = data or chosen.data
+    chosen = replace(chosen, data=data_name(source))
+    return Job(chosen, source, run or Path("runs") / chosen.name, start, resume)
+
+
+def on_bar(bar: Bar) -> Callable[[Report], None]:
+    """Shows reports on a bar over batches: loss, its parts and crops a second."""
+    done = 0
+
+    def show(report: Report) -> None:
+        nonlocal done
+        parts = "".join(f"  {part} {value:.4g}" for part, value in report.parts.items())
+        bar.total(report.steps)
+        bar.advance(
+            report.step - done,
+            f"loss {report.loss:.4g}{parts}  {report.crops_per_second:,.0f} crops/s",
+        )
+        done = report.step
+
+    return show
 
 
 @dataclass(frozen=True)
@@ -171,3 +214,16 @@ def _release(job: Job, result: Result, device: torch.device) -> Path:
         licence="Apache-2.0",
     )
     return save_release(job.run / "release", result.encoder.eval(), config).folder
+
+
+def train_here(job: Job, device: torch.device, bars: Progress) -> Trained:
+    """Trains to the end, for programs: `bars` shows how far reading and training have come."""
+
+    @contextmanager
+    def watch(done: int) -> Iterator[Callable[[Report], None]]:
+        with bars(job.recipe.name, None) as bar:
+            yield on_bar(bar)
+
+    return run_job(
+        job, device, watch=watch, say=lambda text: None, progress=bars, stop=lambda: False
+    )

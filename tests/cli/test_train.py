@@ -125,6 +125,21 @@ def test_a_run_starts_from_a_release_and_its_own_release_says_so(tmp_path, tiny_
     assert "leave --from away" in both.stderr and both.stderr.count("\n") == 1
 
 
+def test_the_same_from_python(tmp_path, capsys):
+    import cfamc_zoo
+    from cfamc_zoo.errors import OutputExistsError
+
+    settings = [text.removeprefix("--set=") for text in TINY[2:]]
+    keys = {"data": "cifar10-sample", "run": tmp_path / "run"}
+    release = cfamc_zoo.train(TINY[0], settings=[*settings, "max_steps=2"], **keys)
+    assert cfamc_zoo.load(str(release)).architecture.width == 2
+    with pytest.raises(OutputExistsError):
+        cfamc_zoo.train(TINY[0], settings=[*settings, "max_steps=3"], **keys)
+    cfamc_zoo.train(TINY[0], settings=[*settings, "max_steps=3"], resume=True, **keys)
+    assert steps(tmp_path / "run") == [1, 2, 3]
+    assert capsys.readouterr() == ("", "")
+
+
 def test_an_estimate_tries_some_batches_and_leaves_nothing(tmp_path, monkeypatch, capsys):
     from cfamc_zoo.cli.app import run
     from cfamc_zoo.training import estimate

@@ -6,7 +6,6 @@ import signal
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -53,20 +52,13 @@ def train(
     """Pretrain an encoder from a recipe."""
     if max_minutes is not None and max_minutes <= 0:
         raise UsageError(f"--max-minutes is {max_minutes:g}; it must be over 0")
-    from cfamc_zoo.training.recipe import load_recipe
-
-    chosen = load_recipe(recipe, settings or [])
-
     from cfamc_zoo.allocator import keep_freed_memory
     from cfamc_zoo.threads import use_threads
     from cfamc_zoo.training import distributed
-    from cfamc_zoo.training.images import data_name
-    from cfamc_zoo.training.run import Job, run_job
+    from cfamc_zoo.training.run import job_of, run_job
     from cfamc_zoo.zoo.device import find_device
 
-    source = data or chosen.data
-    chosen = replace(chosen, data=data_name(source))
-    job = Job(chosen, source, run or Path("runs") / chosen.name, start, resume)
+    job = job_of(recipe, settings or (), data=data, run=run, start=start, resume=resume)
     keep_freed_memory()
     use_threads(threads)
     if estimate:
