@@ -19,7 +19,7 @@ from cfamc_zoo.evaluation.attacks.gradient import gradient_of
 from cfamc_zoo.evaluation.attacks.pgd import Pgd
 from cfamc_zoo.evaluation.robustness import Accuracy, evaluate
 from cfamc_zoo.evaluation.victim.batching import gathered
-from cfamc_zoo.evaluation.victim.model import Target, attacked
+from cfamc_zoo.evaluation.victim.model import Victim, attacked
 from cfamc_zoo.zoo.threat import parse_epsilon
 
 LOOKED_AT = 32  # images, at most, that the checks run on
@@ -68,7 +68,7 @@ def examine(
     """
     doubts = _modes(model)
     x, y = images[: 4 * LOOKED_AT], labels[: 4 * LOOKED_AT]
-    with attacked(model, x, y, classes) as target:
+    with attacked(model, x, y, classes) as victim:
         stuck = sum(module.training for module in model.modules())
         if stuck:
             doubts.append(
@@ -78,7 +78,7 @@ def examine(
                     "mode; its answers may depend on the batch or on chance",
                 )
             )
-        first, second = (_logits(target, x, batch_size) for _ in range(2))
+        first, second = (_logits(victim, x, batch_size) for _ in range(2))
         scale = first.abs().max()
         if (first - second).abs().max() > NOISE * scale:
             doubts.append(
@@ -88,7 +88,7 @@ def examine(
                     "is overstated unless the attack averages over its randomness",
                 )
             )
-        elif (target.logits(x[:1]) - first[:1]).abs().max() > CONTEXT * scale:
+        elif (victim.logits(x[:1]) - first[:1]).abs().max() > CONTEXT * scale:
             doubts.append(
                 Doubt(
                     "batch-dependent",
@@ -121,8 +121,10 @@ def examine(
     )
 
 
-def _logits(target: Target, x: Tensor, batch_size: int) -> Tensor:
-    return gathered(len(x), batch_size, lambda rows: target.logits(x[rows.to(x.device)]), _nobody)
+def _logits(victim: Victim, x: Tensor, batch_size: int) -> Tensor:
+    return gathered(
+        len(x), batch_size, lambda rows: victim.logits(x[rows.to(x.device)]), _say_nothing
+    )
 
 
 def _flat(model: nn.Module, x: Tensor, y: Tensor, batch_size: int) -> Tensor:
@@ -134,10 +136,10 @@ def _flat(model: nn.Module, x: Tensor, y: Tensor, batch_size: int) -> Tensor:
         losses = F.cross_entropy(model(point.clone()).float(), y[at], reduction="none")
         return gradient_of(losses, point).flatten(1).abs().amax(1) == 0
 
-    return gathered(len(x), batch_size, work, _nobody)
+    return gathered(len(x), batch_size, work, _say_nothing)
 
 
-def _nobody(text: str) -> None:
+def _say_nothing(text: str) -> None:
     """Whom to tell of smaller batches: it has been said when the attack met them."""
 
 
@@ -172,7 +174,7 @@ def _checks(
 ) -> list[Doubt]:
     """Runs that should end in a known way."""
 
-    def standing(attack: Pgd | Ensemble, radius: str) -> int:
+    def survivors(attack: Pgd | Ensemble, radius: str) -> int:
         rows = evaluate(
             model,
             x,
@@ -187,7 +189,7 @@ def _checks(
         return sum(c is True for c in rows[-1].correct)
 
     doubts = []
-    few, many = standing(Pgd(FEW), eps), standing(Pgd(MANY), eps)
+    few, many = survivors(Pgd(FEW), eps), survivors(Pgd(MANY), eps)
     if many > few + SLACK:
         doubts.append(
             Doubt(
@@ -198,7 +200,7 @@ def _checks(
         )
     whole = "1" if norm == "linf" else f"{math.sqrt(x[0].numel()):.6f}"
     everything = Ensemble("PGD", (Pgd(MANY), Pgd(MANY, loss="margin")))
-    left = standing(everything, whole)
+    left = survivors(everything, whole)
     if left:
         doubts.append(
             Doubt(

@@ -15,7 +15,7 @@ from cfamc_zoo.evaluation.attacks.feature import DISTANCES, FeatureAttack
 from cfamc_zoo.evaluation.intervals import wilson
 from cfamc_zoo.evaluation.ledger import UNKNOWN, Ledger, Stage
 from cfamc_zoo.evaluation.victim.batching import gathered, in_batches
-from cfamc_zoo.evaluation.victim.model import Target, attacked, device_of, width_of
+from cfamc_zoo.evaluation.victim.model import Victim, attacked, device_of, width_of
 from cfamc_zoo.zoo.network.encoder import Encoder
 from cfamc_zoo.zoo.network.multicrop import MultiCrop
 from cfamc_zoo.zoo.threat import Threat, threat_of
@@ -130,31 +130,31 @@ def evaluate_features(
     width = width_of(reader, images)
     nobody = torch.zeros(n, dtype=torch.long, device=images.device)
     try:
-        with attacked(reader, images, nobody, width) as target:
+        with attacked(reader, images, nobody, width) as victim:
             clean = gathered(
-                n, batch_size, lambda rows: target.logits(images[rows.to(images.device)]), say
+                n, batch_size, lambda rows: victim.logits(images[rows.to(images.device)]), say
             )
             between = _distances(attack.distance, clean, clean)
             pairs = between[torch.triu(torch.ones_like(between), 1) > 0].sort().values
             for part, (eps, threat) in enumerate(zip(epsilons, threats, strict=True)):
-                raid = _Raid(target, images, clean, attack, threat, seed, ledger, part, eps)
+                task = _FeatureTask(victim, images, clean, attack, threat, seed, ledger, part, eps)
 
-                def work(rows: Tensor, _: int, raid: _Raid = raid) -> None:
-                    raid.batch(rows)
-                    advance(2 * len(rows), raid.eps)
+                def work(rows: Tensor, _: int, task: _FeatureTask = task) -> None:
+                    task.batch(rows)
+                    advance(2 * len(rows), task.eps)
 
                 in_batches(torch.arange(n, device="cpu"), batch_size, work, say)
-                yield raid.result(pairs)
+                yield task.result(pairs)
     finally:
         ledger.flush()
 
 
-class _Raid:
+class _FeatureTask:
     """Both attacks at one radius, batch by batch."""
 
     def __init__(
         self,
-        target: Target,
+        victim: Victim,
         images: Tensor,
         clean: Tensor,
         attack: FeatureAttack,
@@ -164,7 +164,7 @@ class _Raid:
         part: int,
         eps: str,
     ):
-        self.target, self.images, self.clean = target, images, clean
+        self.victim, self.images, self.clean = victim, images, clean
         self.attack, self.threat, self.seed = attack, threat, seed
         self.ledger, self.part, self.eps = ledger, part, eps
         self.push, self.pull = ledger.stage("push", eps), ledger.stage("pull", eps)
@@ -184,7 +184,7 @@ class _Raid:
         start = time.perf_counter()
         own = self.clean[at]
         x = self._found(0, rows) if known else self._pushed(rows, own)
-        vectors = self.pushed[at] = self.target.logits(x)
+        vectors = self.pushed[at] = self.victim.logits(x)
         away, moved = _distances(self.attack.distance, vectors, self.clean), measure(vectors, own)
         mine = torch.arange(len(rows), device=device)
         away[mine, at] = torch.inf  # of others alone: a rounded distance must not decide
@@ -204,9 +204,9 @@ class _Raid:
             x = pulled[paired.to(device)]
             if not known:
                 seeds = self._seeds(some)
-                x = self.attack.pull(self.target, x, others, self.threat, seeds)
+                x = self.attack.pull(self.victim, x, others, self.threat, seeds)
                 pulled[paired.to(device)] = x
-            vectors = self.pulled[some.to(device)] = self.target.logits(x)
+            vectors = self.pulled[some.to(device)] = self.victim.logits(x)
             stands[paired] = (
                 measure(vectors, self.clean[some.to(device)]) < measure(vectors, others)
             ).cpu()
@@ -218,7 +218,7 @@ class _Raid:
 
     def _pushed(self, rows: Tensor, own: Tensor) -> Tensor:
         x = self.images[rows.to(self.images.device)]
-        return self.attack.push(self.target, x, own, self.threat, self._seeds(rows))
+        return self.attack.push(self.victim, x, own, self.threat, self._seeds(rows))
 
     def _found(self, which: int, rows: Tensor) -> Tensor:
         assert self.ledger.adversarial is not None, "only a state on disk knows what it begins with"

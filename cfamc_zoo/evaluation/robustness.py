@@ -18,7 +18,7 @@ from cfamc_zoo.evaluation.attacks.protocol import Attack
 from cfamc_zoo.evaluation.intervals import wilson
 from cfamc_zoo.evaluation.ledger import STANDS, UNKNOWN, Ledger, Stage
 from cfamc_zoo.evaluation.victim.batching import in_batches
-from cfamc_zoo.evaluation.victim.model import Target, attacked, device_of
+from cfamc_zoo.evaluation.victim.model import Victim, attacked, device_of
 from cfamc_zoo.zoo.threat import Threat, threat_of
 
 Advance = Callable[[int, str], None]
@@ -123,15 +123,15 @@ def evaluate(
     images = images_of(images, device_of(model, images))
     labels = labels_of(labels, count=len(images), classes=classes, device=images.device)
     ledger = ledger or Ledger(len(images))
-    siege = _Siege(images, labels, seed, batch_size, ledger, advance, say)
+    task = _Task(images, labels, seed, batch_size, ledger, advance, say)
     try:
-        with attacked(model, images, labels, classes) as target:
-            clean = siege.look(target)
+        with attacked(model, images, labels, classes) as victim:
+            clean = task.look(victim)
             for part, (eps, threat) in enumerate(zip(epsilons, threats, strict=True)):
                 before = clean
                 for member in members_of(attack):
                     stage = ledger.stage(member.name, eps)
-                    siege.attack(target, member, threat, stage, before, part)
+                    task.attack(victim, member, threat, stage, before, part)
                     before = stage
     finally:
         ledger.flush()
@@ -164,7 +164,7 @@ def accuracy_of(metric: str, stage: Stage) -> Accuracy:
 
 
 @dataclass
-class _Siege:
+class _Task:
     """The images, and how they are gone through."""
 
     images: Tensor
@@ -175,14 +175,14 @@ class _Siege:
     advance: Advance
     say: Callable[[str], None]
 
-    def look(self, target: Target) -> Stage:
+    def look(self, victim: Victim) -> Stage:
         """The images as they are."""
         stage = self.ledger.stage("", "")
 
         def work(rows: Tensor, _: int) -> None:
             start = time.perf_counter()
             chosen = rows.to(self.images.device)
-            right = target.predictions(self.images[chosen]) == self.labels[chosen]
+            right = victim.predictions(self.images[chosen]) == self.labels[chosen]
             seconds = time.perf_counter() - start
             self.ledger.record(
                 stage, rows.numpy(), right.cpu().numpy(), tried=len(rows), seconds=seconds
@@ -193,7 +193,7 @@ class _Siege:
 
     def attack(
         self,
-        target: Target,
+        victim: Victim,
         attack: Attack,
         threat: Threat,
         stage: Stage,
@@ -203,23 +203,23 @@ class _Siege:
         """One attack at one radius on what stood before."""
         # The same division as in a run that was never interrupted, whatever is done already:
         # so its verdicts are the same to the last bit.
-        standing = _rows(before.verdicts == STANDS)
+        survivors = _rows(before.verdicts == STANDS)
         lost = (before.verdicts != STANDS) & (stage.verdicts == UNKNOWN)
         rows = lost.nonzero()[0]
         self.ledger.record(stage, rows, np.zeros(len(rows), bool), tried=0, seconds=0)
-        self._advance(stage, len(self.images) - len(standing))
+        self._advance(stage, len(self.images) - len(survivors))
 
         def work(rows: Tensor, room: int) -> None:
             todo = rows[torch.from_numpy(stage.verdicts[rows.numpy()] == UNKNOWN)]
             if len(todo):
-                self._batch(target, attack, threat, stage, todo, part, room)
+                self._batch(victim, attack, threat, stage, todo, part, room)
             self._advance(stage, len(rows))
 
-        in_batches(standing, self.batch_size, work, self.say)
+        in_batches(survivors, self.batch_size, work, self.say)
 
     def _batch(
         self,
-        target: Target,
+        victim: Victim,
         attack: Attack,
         threat: Threat,
         stage: Stage,
@@ -232,8 +232,8 @@ class _Siege:
         x, y = self.images[chosen], self.labels[chosen]
         seeds = [self.seed * 2**32 + i for i in rows.tolist()]
         batch = Batch(x, y, seeds, room)
-        adversarial = attack.run(target, batch, threat)
-        stands = (target.predictions(adversarial) == y).cpu().numpy()
+        adversarial = attack.run(victim, batch, threat)
+        stands = (victim.predictions(adversarial) == y).cpu().numpy()
         seconds = time.perf_counter() - start
         if self.ledger.adversarial is not None:
             self.ledger.adversarial[part][rows.numpy()] = adversarial.cpu().numpy()

@@ -60,10 +60,10 @@ def test_through_the_expectation_is_stronger_than_past_the_crops():
     blind = Classifier(
         model.encoder.encoder, model.head, feature="backbone", classes=model.classes, data="d"
     )
-    with attacked(blind, IMAGES, labels, 10) as target:
+    with attacked(blind, IMAGES, labels, 10) as victim:
         # On the labels of the model that is attacked; where the blind one differs, it has moved
         # nothing, which is what an attacker without crops would do.
-        x = ATTACK.run(target, Batch(IMAGES, labels, range(24), 24), threat_of("linf", eps))
+        x = ATTACK.run(victim, Batch(IMAGES, labels, range(24), 24), threat_of("linf", eps))
     past = int((own_labels(model, x) == labels).sum())
     assert through < past
 

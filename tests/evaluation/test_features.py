@@ -38,13 +38,13 @@ def line(n=9):
 def test_on_a_linear_encoder_the_perturbation_is_the_optimal_one():
     images, eps = line(), 0.01
     encoder = Average()
-    with attacked(encoder, images, torch.zeros(9, dtype=torch.long), 1) as target:
-        own = target.logits(images)
-        pushed = FeatureAttack().push(target, images, own, threat_of("linf", "0.01"), range(9))
-        assert ((target.logits(pushed) - own).abs() - eps).abs().max() < 1e-4
+    with attacked(encoder, images, torch.zeros(9, dtype=torch.long), 1) as victim:
+        own = victim.logits(images)
+        pushed = FeatureAttack().push(victim, images, own, threat_of("linf", "0.01"), range(9))
+        assert ((victim.logits(pushed) - own).abs() - eps).abs().max() < 1e-4
         other = own.roll(1, 0)
-        pulled = FeatureAttack().pull(target, images, other, threat_of("linf", "0.01"), range(9))
-    before, after = ((target.logits(x) - other).abs() for x in (images, pulled))
+        pulled = FeatureAttack().pull(victim, images, other, threat_of("linf", "0.01"), range(9))
+    before, after = ((victim.logits(x) - other).abs() for x in (images, pulled))
     torch.testing.assert_close(before - after, torch.full_like(before, eps), atol=1e-4, rtol=0)
     assert (pulled - images).abs().max() <= eps + 1e-6
 
@@ -54,15 +54,15 @@ def test_on_a_linear_encoder_the_perturbation_is_the_optimal_one():
 def test_the_attack_moves_a_real_encoder_within_the_ball(distance, norm):
     reader = FeatureReader(make_encoder(), "backbone")
     images, threat = some_images(6, side=32), threat_of(norm, "0.03" if norm == "linf" else "0.3")
-    with attacked(reader, images, torch.zeros(6, dtype=torch.long), 32) as target:
-        own = target.logits(images)
+    with attacked(reader, images, torch.zeros(6, dtype=torch.long), 32) as victim:
+        own = victim.logits(images)
         attack = FeatureAttack(distance, steps=8)
-        pushed, again = (attack.push(target, images, own, threat, range(6)) for _ in range(2))
+        pushed, again = (attack.push(victim, images, own, threat, range(6)) for _ in range(2))
         assert torch.equal(pushed, again)
         noise = FeatureAttack(distance, steps=1, step_size=1e-9)
-        chance = noise.push(target, images, own, threat, range(6))
-        far = (target.logits(pushed) - own).norm(dim=1)
-        assert (far > 1.5 * (target.logits(chance) - own).norm(dim=1)).all()
+        chance = noise.push(victim, images, own, threat, range(6))
+        far = (victim.logits(pushed) - own).norm(dim=1)
+        assert (far > 1.5 * (victim.logits(chance) - own).norm(dim=1)).all()
     assert threat.size(pushed - images).max() <= threat.eps * 1.00001 + 1e-7
     assert pushed.min() >= 0 and pushed.max() <= 1
 

@@ -51,8 +51,8 @@ def test_the_exported_copy_has_the_logits_of_the_model(images, n):
 def test_a_model_that_cannot_be_exported_is_used_as_it_is(images):
     assert open_scoring(Branching(), images) is None
     with (
-        attacked(Branching(), images, torch.zeros(7, dtype=torch.long), 5) as target,
-        target.scoring(10**6) as score,
+        attacked(Branching(), images, torch.zeros(7, dtype=torch.long), 5) as victim,
+        victim.scoring(10**6) as score,
     ):
         assert torch.equal(score(images), Branching()(images))
 
@@ -62,12 +62,12 @@ def test_it_is_exported_once_and_for_much_work_alone(images, count):
     """What was exported does not notice what happens afterwards to the network in torch."""
     threads = torch.get_num_threads()
     found = []
-    with attacked(make_model(), images, torch.zeros(7, dtype=torch.long), 5) as target:
+    with attacked(make_model(), images, torch.zeros(7, dtype=torch.long), 5) as victim:
         for _ in range(2):
-            with target.scoring(count) as score:
+            with victim.scoring(count) as score:
                 found.append(score(images))
             with torch.no_grad():
-                target.search.model[-1].weight.zero_()
+                victim.search.model[-1].weight.zero_()
     before, after = found
     assert before.shape == (7, 5) and not before.requires_grad
     assert torch.equal(before, after) == (count == 10**6)
@@ -76,10 +76,10 @@ def test_it_is_exported_once_and_for_much_work_alone(images, count):
 
 def test_torch_has_its_threads_back_whatever_happens(images):
     threads = torch.get_num_threads()
-    with attacked(make_model(), images, torch.zeros(7, dtype=torch.long), 5) as target:
+    with attacked(make_model(), images, torch.zeros(7, dtype=torch.long), 5) as victim:
 
         def fail():
-            with target.scoring(10**6) as score:
+            with victim.scoring(10**6) as score:
                 assert torch.get_num_threads() == 1
                 score(torch.full_like(images, float("nan")))
 

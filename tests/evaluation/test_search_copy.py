@@ -14,7 +14,7 @@ from cfamc_zoo.evaluation.attacks.fab import FabTargeted
 from cfamc_zoo.evaluation.attacks.pgd import Pgd
 from cfamc_zoo.evaluation.attacks.square import Square
 from cfamc_zoo.evaluation.robustness import evaluate
-from cfamc_zoo.evaluation.victim.model import Target
+from cfamc_zoo.evaluation.victim.model import Victim
 from cfamc_zoo.evaluation.victim.search_copy import search_copy_of
 from tests.evaluation.attacks.models import Convolutional, own_labels, some_images
 
@@ -223,10 +223,10 @@ def test_verdicts_come_in_a_layout_that_the_model_answers_alike(images):
     turned = images.contiguous(memory_format=torch.channels_last)
     for make, layout in layouts.items():
         model = make().eval()
-        target = Target(model, images[:8], CLASSES)
-        assert target.layout == layout
+        victim = Victim(model, images[:8], CLASSES)
+        assert victim.layout == layout
         for given in (images, turned):
-            torch.testing.assert_close(target.logits(given), model(images), rtol=1e-4, atol=1e-4)
+            torch.testing.assert_close(victim.logits(given), model(images), rtol=1e-4, atol=1e-4)
 
 
 def test_folding_never_changes_what_is_attacked(images):
@@ -237,12 +237,12 @@ def test_folding_never_changes_what_is_attacked(images):
             return 3 * self.head(self.bn1(F.relu(self.conv1(x))).flatten(1))
 
     for model in (Convolutional().eval(), Misleading().eval()):
-        target = Target(model, images[:8], CLASSES, precision=torch.float32)
+        victim = Victim(model, images[:8], CLASSES, precision=torch.float32)
         torch.testing.assert_close(
-            target.search_logits(images), model(images), rtol=1e-3, atol=1e-3
+            victim.search_logits(images), model(images), rtol=1e-3, atol=1e-3
         )
         with Counted(torch.ops.aten.native_batch_norm.default) as normalizations, torch.no_grad():
-            target.search_logits(images)
+            victim.search_logits(images)
         assert (normalizations.count == 0) == (type(model) is Convolutional)
 
 
@@ -264,7 +264,7 @@ def test_a_lower_precision_is_used_only_where_it_changes_little(images):
             return torch.sin(self.scale * self.layers(x))
 
     plain, touchy = (
-        Target(Deep(scale).eval(), images[:8], CLASSES, precision=torch.bfloat16)
+        Victim(Deep(scale).eval(), images[:8], CLASSES, precision=torch.bfloat16)
         for scale in (1, 1e5)
     )
     assert plain.search.precision == torch.bfloat16

@@ -20,8 +20,8 @@ from cfamc_zoo.evaluation.attacks.losses import (
     rivals_of,
     targeted_dlr,
 )
-from cfamc_zoo.evaluation.attacks.survivors import Standing
-from cfamc_zoo.evaluation.victim.model import Target
+from cfamc_zoo.evaluation.attacks.survivors import Survivors
+from cfamc_zoo.evaluation.victim.model import Victim
 from cfamc_zoo.zoo.threat import Threat
 
 RHO = 0.75  # a step that rises less often than this part of a period is too long
@@ -59,13 +59,15 @@ class Apgd:
     def name(self) -> str:
         return f"APGD-{self.loss.upper()}"
 
-    def run(self, target: Target, batch: Batch, threat: Threat) -> Tensor:
+    def run(self, victim: Victim, batch: Batch, threat: Threat) -> Tensor:
         """As `Attack.run`."""
-        standing = Standing(target, batch)
-        loss = LOSSES["margin" if self.loss == "dlr" and target.classes < 3 else self.loss]
-        for _ in standing.runs(self.restarts):
-            ascend(standing, threat, lambda logits: loss(logits, standing.labels), steps=self.steps)
-        return standing.adversarial
+        survivors = Survivors(victim, batch)
+        loss = LOSSES["margin" if self.loss == "dlr" and victim.classes < 3 else self.loss]
+        for _ in survivors.runs(self.restarts):
+            ascend(
+                survivors, threat, lambda logits: loss(logits, survivors.labels), steps=self.steps
+            )
+        return survivors.adversarial
 
 
 @dataclass(frozen=True)
@@ -91,18 +93,18 @@ class ApgdTargeted:
     def name(self) -> str:
         return "APGD-T"
 
-    def run(self, target: Target, batch: Batch, threat: Threat) -> Tensor:
+    def run(self, victim: Victim, batch: Batch, threat: Threat) -> Tensor:
         """As `Attack.run`."""
-        standing = Standing(target, batch)
-        loss = targeted_dlr if target.classes >= 4 else difference
-        rivals = rivals_of(target.logits(batch.images), batch.labels, self.targets)
+        survivors = Survivors(victim, batch)
+        loss = targeted_dlr if victim.classes >= 4 else difference
+        rivals = rivals_of(victim.logits(batch.images), batch.labels, self.targets)
 
         def objective(logits: Tensor) -> Tensor:
-            return loss(logits, standing.labels, rivals[standing.rows, standing.run])
+            return loss(logits, survivors.labels, rivals[survivors.rows, survivors.run])
 
-        for _ in standing.runs(rivals.shape[1]):
-            ascend(standing, threat, objective, steps=self.steps)
-        return standing.adversarial
+        for _ in survivors.runs(rivals.shape[1]):
+            ascend(survivors, threat, objective, steps=self.steps)
+        return survivors.adversarial
 
 
 @dataclass
@@ -122,21 +124,21 @@ class _Climb:
     rises: Tensor  # steps since the last check on which the loss rose
     halved: Tensor  # bool, whether the last check halved the step
 
-    def keep(self, who: Tensor) -> None:
+    def select(self, who: Tensor) -> None:
         if not bool(who.all()):
             for name, value in vars(self).items():
                 setattr(self, name, value[who])
 
 
-def ascend(standing: Standing, threat: Threat, objective: Objective, *, steps: int) -> None:
+def ascend(survivors: Survivors, threat: Threat, objective: Objective, *, steps: int) -> None:
     """AutoPGD over all rows that stand.
 
     Args:
         objective: what to maximize.
     """
-    x = standing.images
-    start = x + on_surface(x, threat, standing.keys)
-    loss, gradient, suspect = _look(standing, objective, start)
+    x = survivors.images
+    start = x + on_surface(x, threat, survivors.keys)
+    loss, gradient, suspect = _look(survivors, objective, start)
     climb = _Climb(
         x=x,
         point=start,
@@ -151,23 +153,23 @@ def ascend(standing: Standing, threat: Threat, objective: Objective, *, steps: i
         rises=torch.zeros_like(loss),
         halved=torch.ones_like(loss, dtype=torch.bool),
     )
-    climb.keep(standing.strike(start, suspect))
+    climb.select(survivors.confirm(start, suspect))
     period = max(int(FIRST * steps), 1)
     since = 0
     for step in range(steps):
-        if not len(standing):
+        if not len(survivors):
             return
         _move(climb, threat, inertia=INERTIA if step else 0.0)
-        loss, gradient, suspect = _look(standing, objective, climb.point)
+        loss, gradient, suspect = _look(survivors, objective, climb.point)
         climb.rises = climb.rises + (loss > climb.loss)
         climb.loss, climb.gradient = loss, gradient
         _remember(climb)
-        climb.keep(standing.strike(climb.point, suspect))
+        climb.select(survivors.confirm(climb.point, suspect))
         since += 1
         if since == period:
             _check(climb, period)
             period, since = max(period - max(int(SHORTER * steps), 1), _shortest(steps)), 0
-    standing.rest(climb.best)
+    survivors.confirm_rest(climb.best)
 
 
 def _shortest(steps: int) -> int:
@@ -175,14 +177,14 @@ def _shortest(steps: int) -> int:
 
 
 def _look(
-    standing: Standing, objective: Objective, points: Tensor
+    survivors: Survivors, objective: Objective, points: Tensor
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Loss, gradient and whom the search takes for misclassified."""
     points = points.detach().requires_grad_()
-    logits = standing.target.search_logits(points)
+    logits = survivors.victim.search_logits(points)
     losses = objective(logits)
     gradient = gradient_of(losses, points)
-    suspect = logits.detach().argmax(1) != standing.labels
+    suspect = logits.detach().argmax(1) != survivors.labels
     return losses.detach(), gradient, suspect
 
 

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from cfamc_zoo.zoo.threat import Threat
 
-Key = tuple[int, int]  # an image's seed, and which restart or target: each has its own numbers
+Key = tuple[int, int]  # an image's seed, and which restart or victim: each has its own numbers
 
 
 def draw(keys: Sequence[Key], sample: Callable[[np.random.Generator], np.ndarray]) -> Tensor:

@@ -1,4 +1,4 @@
-"""Attacks by name, and ensembles: attacks in a row, each on what the ones before left standing."""
+"""Attacks by name, and ensembles: attacks in a row, each on what the ones before left survivors."""
 
 from __future__ import annotations
 

@@ -12,8 +12,8 @@ from cfamc_zoo.evaluation.attacks.batch import Batch
 from cfamc_zoo.evaluation.attacks.gradient import gradient_of
 from cfamc_zoo.evaluation.attacks.hyperplane import step_onto
 from cfamc_zoo.evaluation.attacks.losses import difference, rivals_of
-from cfamc_zoo.evaluation.attacks.survivors import Standing
-from cfamc_zoo.evaluation.victim.model import Target
+from cfamc_zoo.evaluation.attacks.survivors import Survivors
+from cfamc_zoo.evaluation.victim.model import Victim
 from cfamc_zoo.zoo.threat import Threat
 
 PULL = 0.1  # at most so much of each step goes along the way from the image itself
@@ -47,23 +47,23 @@ class FabTargeted:
     def name(self) -> str:
         return "FAB-T"
 
-    def run(self, target: Target, batch: Batch, threat: Threat) -> Tensor:
+    def run(self, victim: Victim, batch: Batch, threat: Threat) -> Tensor:
         """As `Attack.run`."""
-        standing = Standing(target, batch)
-        rivals = rivals_of(target.logits(batch.images), batch.labels, self.targets)
-        for _ in standing.runs(rivals.shape[1]):
-            self._towards(standing, rivals, threat)
-        return standing.adversarial
+        survivors = Survivors(victim, batch)
+        rivals = rivals_of(victim.logits(batch.images), batch.labels, self.targets)
+        for _ in survivors.runs(rivals.shape[1]):
+            self._towards(survivors, rivals, threat)
+        return survivors.adversarial
 
-    def _towards(self, standing: Standing, rivals: Tensor, threat: Threat) -> None:
+    def _towards(self, survivors: Survivors, rivals: Tensor, threat: Threat) -> None:
         """Run k goes towards the k-th of (N, runs) classes."""
-        target = standing.target
-        x = point = standing.images
+        victim = survivors.victim
+        x = point = survivors.images
         for _ in range(self.steps):
-            if not len(standing):
+            if not len(survivors):
                 return
-            labels, rival = standing.labels, rivals[standing.rows, standing.run]
-            ahead, normal = _linearize(target, point, labels, rival)
+            labels, rival = survivors.labels, rivals[survivors.rows, survivors.run]
+            ahead, normal = _linearize(victim, point, labels, rival)
             from_point = step_onto(point, normal, -ahead, threat)
             # The same hyperplane, seen from the image.
             offset = (normal * (x - point)).flatten(1).sum(1)
@@ -76,18 +76,18 @@ class FabTargeted:
             ) * pull
             point = point.clamp(0, 1)
             with torch.no_grad():
-                crossed = target.search_logits(point).argmax(1) != labels
+                crossed = victim.search_logits(point).argmax(1) != labels
             # Rounding may leave a point on the surface by a last digit outside.
             within = threat.size(point - x) <= threat.eps
-            keep = standing.strike(point, crossed & within)
+            keep = survivors.confirm(point, crossed & within)
             x, point, crossed = x[keep], point[keep], crossed[keep]
             point = torch.where(crossed.view(-1, 1, 1, 1), x + BACK * (point - x), point)
 
 
 def _linearize(
-    target: Target, point: Tensor, labels: Tensor, rival: Tensor
+    victim: Victim, point: Tensor, labels: Tensor, rival: Tensor
 ) -> tuple[Tensor, Tensor]:
     """How far the rival is ahead of the label, (n,), and the gradient of that."""
     point = point.detach().requires_grad_()
-    ahead = difference(target.search_logits(point), labels, rival)
+    ahead = difference(victim.search_logits(point), labels, rival)
     return ahead.detach(), gradient_of(ahead, point)

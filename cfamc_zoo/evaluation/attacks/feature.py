@@ -14,7 +14,7 @@ from cfamc_zoo.errors import UnknownNameError
 from cfamc_zoo.evaluation.arguments import check_step, whole
 from cfamc_zoo.evaluation.attacks.draws import in_ball
 from cfamc_zoo.evaluation.attacks.gradient import gradient_of
-from cfamc_zoo.evaluation.victim.model import Target
+from cfamc_zoo.evaluation.victim.model import Victim
 from cfamc_zoo.zoo.threat import Threat
 
 DistanceName = Literal["l2", "cosine"]
@@ -61,20 +61,20 @@ class FeatureAttack:
             check_step(self.step_size)
 
     def push(
-        self, target: Target, images: Tensor, vectors: Tensor, threat: Threat, seeds: Sequence[int]
+        self, victim: Victim, images: Tensor, vectors: Tensor, threat: Threat, seeds: Sequence[int]
     ) -> Tensor:
         """Perturbed images whose vectors are far from (N, D) `vectors`, their own ones."""
-        return self._run(target, images, vectors, threat, seeds, run=0, sign=1.0)
+        return self._run(victim, images, vectors, threat, seeds, run=0, sign=1.0)
 
     def pull(
-        self, target: Target, images: Tensor, vectors: Tensor, threat: Threat, seeds: Sequence[int]
+        self, victim: Victim, images: Tensor, vectors: Tensor, threat: Threat, seeds: Sequence[int]
     ) -> Tensor:
         """Perturbed images whose vectors are near (N, D) `vectors`, those of other images."""
-        return self._run(target, images, vectors, threat, seeds, run=1, sign=-1.0)
+        return self._run(victim, images, vectors, threat, seeds, run=1, sign=-1.0)
 
     def _run(
         self,
-        target: Target,
+        victim: Victim,
         images: Tensor,
         vectors: Tensor,
         threat: Threat,
@@ -91,7 +91,7 @@ class FeatureAttack:
         best, best_gain = images, torch.full_like(images[:, 0, 0, 0], -torch.inf)
         for step in range(self.steps + 1):
             point = (images + delta).requires_grad_()
-            gain = sign * measure(target.search_logits(point), vectors)
+            gain = sign * measure(victim.search_logits(point), vectors)
             better = gain.detach() > best_gain
             best = torch.where(better.view(-1, 1, 1, 1), point.detach(), best)
             best_gain = torch.where(better, gain.detach(), best_gain)

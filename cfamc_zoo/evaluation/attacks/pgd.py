@@ -14,8 +14,8 @@ from cfamc_zoo.evaluation.attacks.batch import Batch
 from cfamc_zoo.evaluation.attacks.draws import in_ball
 from cfamc_zoo.evaluation.attacks.gradient import gradient_of
 from cfamc_zoo.evaluation.attacks.losses import LOSSES, LossName
-from cfamc_zoo.evaluation.attacks.survivors import Standing
-from cfamc_zoo.evaluation.victim.model import Target
+from cfamc_zoo.evaluation.attacks.survivors import Survivors
+from cfamc_zoo.evaluation.victim.model import Victim
 from cfamc_zoo.zoo.threat import Threat
 
 STARTS = ("random", "zero")
@@ -57,26 +57,26 @@ class Pgd:
     def name(self) -> str:
         return f"PGD-{self.steps}" + ("" if self.loss == "ce" else f" {self.loss}")
 
-    def run(self, target: Target, batch: Batch, threat: Threat) -> Tensor:
+    def run(self, victim: Victim, batch: Batch, threat: Threat) -> Tensor:
         """As `Attack.run`."""
-        standing = Standing(target, batch)
+        survivors = Survivors(victim, batch)
         size = self.step_size or 2.5 * threat.eps / self.steps
         loss = LOSSES[self.loss]
-        for _ in standing.runs(self.restarts):
-            x = standing.images
+        for _ in survivors.runs(self.restarts):
+            x = survivors.images
             if self.start == "random":
-                delta = in_ball(x, threat, standing.keys)
+                delta = in_ball(x, threat, survivors.keys)
             else:
                 delta = torch.zeros_like(x)
             for _ in range(self.steps):
-                y = standing.labels
+                y = survivors.labels
                 point = (x + delta).requires_grad_()
-                logits = target.search_logits(point)
+                logits = victim.search_logits(point)
                 gradient = gradient_of(loss(logits, y), point)
-                keep = standing.strike(point.detach(), logits.argmax(1) != y)
+                keep = survivors.confirm(point.detach(), logits.argmax(1) != y)
                 x, delta, gradient = x[keep], delta[keep], gradient[keep]
-                if not len(standing):
+                if not len(survivors):
                     break
                 delta = threat.project(x, delta + size * threat.steepest(gradient))
-            standing.rest(x + delta)
-        return standing.adversarial
+            survivors.confirm_rest(x + delta)
+        return survivors.adversarial

@@ -7,7 +7,7 @@ from typing import Protocol
 from torch import Tensor
 
 from cfamc_zoo.evaluation.attacks.batch import Batch
-from cfamc_zoo.evaluation.victim.model import Target
+from cfamc_zoo.evaluation.victim.model import Victim
 from cfamc_zoo.zoo.threat import Threat
 
 
@@ -19,13 +19,13 @@ class Attack(Protocol):
         """As results show it: "APGD-CE"."""
         ...
 
-    def run(self, target: Target, batch: Batch, threat: Threat) -> Tensor:
+    def run(self, victim: Victim, batch: Batch, threat: Threat) -> Tensor:
         """Attacks a batch.
 
         An image that has fallen, confirmed by the exact model, leaves the batch at once.
 
         Args:
-            target: the model.
+            victim: the model.
             batch: images that it classifies correctly.
             threat: norm and radius.
 

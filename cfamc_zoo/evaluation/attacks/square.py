@@ -15,8 +15,8 @@ from cfamc_zoo.evaluation.arguments import whole
 from cfamc_zoo.evaluation.attacks.batch import Batch
 from cfamc_zoo.evaluation.attacks.draws import Key, draw
 from cfamc_zoo.evaluation.attacks.losses import margin
-from cfamc_zoo.evaluation.attacks.survivors import Standing
-from cfamc_zoo.evaluation.victim.model import Target
+from cfamc_zoo.evaluation.attacks.survivors import Survivors
+from cfamc_zoo.evaluation.victim.model import Victim
 from cfamc_zoo.zoo.threat import Threat
 
 PART = 0.8  # of the image that the first squares cover
@@ -46,9 +46,9 @@ class Square:
     def name(self) -> str:
         return "Square"
 
-    def run(self, target: Target, batch: Batch, threat: Threat) -> Tensor:
+    def run(self, victim: Victim, batch: Batch, threat: Threat) -> Tensor:
         """As `Attack.run`."""
-        standing = Standing(target, batch)
+        survivors = Survivors(victim, batch)
         x, channels = batch.images, batch.images.shape[1]
         height, width = batch.images.shape[-2:]
         proposal = _Linf(threat.eps) if threat.norm == "linf" else _L2(threat.eps)
@@ -56,26 +56,26 @@ class Square:
         # Drawn for the whole run; float32 on the device.
         draws = draws.to(x)
         point = proposal.start(x, _keys(batch, 1))
-        with target.scoring(len(batch) * self.queries) as score:
+        with victim.scoring(len(batch) * self.queries) as score:
             worst = margin(score(point), batch.labels)
-            keep = standing.strike(point, worst >= 0)
+            keep = survivors.confirm(point, worst >= 0)
             x, point, worst = x[keep], point[keep], worst[keep]
             for query in range(self.queries):
-                if not len(standing):
+                if not len(survivors):
                     break
                 tried = proposal.propose(
-                    x, point, draws[standing.rows, query], square_size(query, height, width)
+                    x, point, draws[survivors.rows, query], square_size(query, height, width)
                 )
-                found = margin(score(tried), standing.labels)
+                found = margin(score(tried), survivors.labels)
                 suspect = found >= 0
                 better = found > worst
                 point = torch.where(better.view(-1, 1, 1, 1), tried, point)
                 worst = torch.where(better, found, worst)
                 if bool(suspect.any()):
-                    keep = standing.strike(tried, suspect)
+                    keep = survivors.confirm(tried, suspect)
                     x, point, worst = x[keep], point[keep], worst[keep]
-        standing.rest(point)
-        return standing.adversarial
+        survivors.confirm_rest(point)
+        return survivors.adversarial
 
 
 def _keys(batch: Batch, part: int) -> list[Key]:

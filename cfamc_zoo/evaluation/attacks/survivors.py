@@ -10,10 +10,10 @@ from torch import Tensor
 
 from cfamc_zoo.evaluation.attacks.batch import Batch
 from cfamc_zoo.evaluation.attacks.draws import Key
-from cfamc_zoo.evaluation.victim.model import Target
+from cfamc_zoo.evaluation.victim.model import Victim
 
 
-class Standing:
+class Survivors:
     """The images of a batch that no perturbation has felled yet.
 
     An image that falls leaves: an attack goes on with the others alone. While `runs` has several
@@ -25,8 +25,8 @@ class Standing:
         adversarial: (N, C, H, W): what felled an image, else the last that was tried.
     """
 
-    def __init__(self, target: Target, batch: Batch):
-        self.target, self.batch = target, batch
+    def __init__(self, victim: Victim, batch: Batch):
+        self.victim, self.batch = victim, batch
         self.adversarial = batch.images.clone()
         self.rows = torch.arange(len(batch), device=batch.images.device)
         self.run = torch.zeros_like(self.rows)
@@ -59,17 +59,17 @@ class Standing:
         """
         first = 0
         while first < count and len(self):
-            standing = self.rows
-            most, left = max(self.batch.room // len(standing), 1), count - first
+            survivors = self.rows
+            most, left = max(self.batch.room // len(survivors), 1), count - first
             together = ceil(left / ceil(left / most))  # so that no group is much smaller
-            self.rows = standing.repeat(together)
-            self.run = torch.arange(first, first + together, device=standing.device)
-            self.run = self.run.repeat_interleave(len(standing))
+            self.rows = survivors.repeat(together)
+            self.run = torch.arange(first, first + together, device=survivors.device)
+            self.run = self.run.repeat_interleave(len(survivors))
             yield
             self.rows = self.rows[self.run == first]
             first += together
 
-    def strike(self, points: Tensor, suspect: Tensor) -> Tensor:
+    def confirm(self, points: Tensor, suspect: Tensor) -> Tensor:
         """Asks the exact model about the suspects and lets the fallen go.
 
         Args:
@@ -83,7 +83,7 @@ class Standing:
         if not len(asked):
             return torch.ones_like(suspect)
         seen, labels = points[asked], self.labels[asked]
-        fallen = asked[self.target.predictions(seen) != labels]
+        fallen = asked[self.victim.predictions(seen) != labels]
         self._keep(points, fallen)
         lost = torch.zeros(len(self.batch), dtype=torch.bool, device=points.device)
         lost[self.rows[fallen]] = True
@@ -91,14 +91,14 @@ class Standing:
         self.rows, self.run = self.rows[keep], self.run[keep]
         return keep
 
-    def rest(self, points: Tensor) -> None:
+    def confirm_rest(self, points: Tensor) -> None:
         """Ends the runs: all left are asked about (n, C, H, W) points, whatever the search said.
 
         The search is not the model: it can overlook a fall.
         """
         everyone = torch.arange(len(points), device=points.device)
         self._keep(points, everyone)
-        self.strike(points, torch.ones_like(everyone, dtype=torch.bool))
+        self.confirm(points, torch.ones_like(everyone, dtype=torch.bool))
 
     def _keep(self, points: Tensor, which: Tensor) -> None:
         """Notes (k,) of the points; of an image that is there twice, that of its first run."""

@@ -22,7 +22,7 @@ from cfamc_zoo.zoo.network.multicrop import MultiCrop
 WORTH_EXPORTING = 50_000  # images; an export takes some seconds
 
 
-class Target:
+class Victim:
     """A classifier under attack. Use as made by `attacked`.
 
     Args:
@@ -119,8 +119,8 @@ def _fast_layout(model: nn.Module, example: Tensor, exact: Tensor) -> torch.memo
 
 
 @contextmanager
-def attacked(model: nn.Module, images: Tensor, labels: Tensor, classes: int) -> Iterator[Target]:
-    """The model as a target: as `frozen`, in float32, with gradients whatever the caller's mode.
+def attacked(model: nn.Module, images: Tensor, labels: Tensor, classes: int) -> Iterator[Victim]:
+    """The model as a victim: as `frozen`, in float32, with gradients whatever the caller's mode.
 
     Args:
         images: as `images_of` returns them; on the model's device.
@@ -211,12 +211,12 @@ def own_modes(device: torch.device) -> Iterator[None]:
         yield
 
 
-def _target(model: nn.Module, images: Tensor, classes: int) -> Target:
+def _target(model: nn.Module, images: Tensor, classes: int) -> Victim:
     """Tried on eight images, on fewer where memory runs out."""
     for n in (8, 4, 2):
         try:
-            return Target(model, images[:n], classes)
+            return Victim(model, images[:n], classes)
         except Exception as error:
             if not is_out_of_memory(error):
                 raise
-    return Target(model, images[:1], classes)
+    return Victim(model, images[:1], classes)

@@ -82,8 +82,8 @@ def test_what_comes_back_is_in_the_ball_and_in_the_image(attack, norm):
     model, images = Convolutional(), some_images(24)
     labels = own_labels(model, images)
     threat = threat_of(norm, RADII[norm])
-    with attacked(model, images, labels, 5) as target:
-        adversarial = attack.run(target, Batch(images, labels, range(24), 24), threat)
+    with attacked(model, images, labels, 5) as victim:
+        adversarial = attack.run(victim, Batch(images, labels, range(24), 24), threat)
     assert threat.size(adversarial - images).max() <= threat.eps * (1 + 1e-5) + 1e-7
     assert adversarial.min() >= 0 and adversarial.max() <= 1
     stands = own_labels(model, adversarial) == labels
@@ -94,15 +94,15 @@ def test_what_comes_back_is_in_the_ball_and_in_the_image(attack, norm):
 def test_equal_batches_give_equal_bits_and_other_batches_the_same_verdicts(attack):
     model, images = Convolutional(), some_images(24)
     labels = own_labels(model, images)
-    with attacked(model, images, labels, 5) as target:
+    with attacked(model, images, labels, 5) as victim:
         threat = threat_of("linf", RADII["linf"])
-        a, b = (attack.run(target, Batch(images, labels, range(24), 24), threat) for _ in range(2))
+        a, b = (attack.run(victim, Batch(images, labels, range(24), 24), threat) for _ in range(2))
         assert torch.equal(a, b)
         order = torch.randperm(24, generator=torch.Generator().manual_seed(0))
         c = torch.empty_like(a)
         for part in order.split(7):
             c[part] = attack.run(
-                target, Batch(images[part], labels[part], part.tolist(), 7), threat
+                victim, Batch(images[part], labels[part], part.tolist(), 7), threat
             )
     assert ((own_labels(model, a) == labels) != (own_labels(model, c) == labels)).sum() <= 1
 
@@ -113,13 +113,13 @@ def test_automatic_steps_reach_a_higher_loss_than_fixed_ones(norm):
     model, images = Convolutional(), some_images(24)
     labels = own_labels(model, images)
     threat = threat_of(norm, f"{float(RADII[norm]) / 4}")
-    with attacked(model, images, labels, 5) as target:
+    with attacked(model, images, labels, 5) as victim:
         losses = []
         for attack in (Pgd(steps=50), Apgd("ce", steps=50)):
-            x = attack.run(target, Batch(images, labels, range(24), 24), threat)
-            logits = target.logits(x)
+            x = attack.run(victim, Batch(images, labels, range(24), 24), threat)
+            logits = victim.logits(x)
             losses.append(torch.nn.functional.cross_entropy(logits, labels, reduction="none"))
-    stands = (target.logits(x).argmax(1) == labels).cpu()
+    stands = (victim.logits(x).argmax(1) == labels).cpu()
     assert stands.sum() > 10
     assert (losses[1] - losses[0])[stands].mean() > -1e-4
 

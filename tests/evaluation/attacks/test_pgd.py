@@ -80,8 +80,8 @@ def test_on_a_linear_model_the_verdicts_are_the_exact_ones(images):
 
 def test_perturbations_stay_in_the_ball_and_in_the_image(images):
     model, labels = Convolutional(), torch.zeros(60, dtype=torch.long)
-    with attacked(model, images, labels, CLASSES) as target:
-        adversarial = Pgd(steps=5).run(target, Batch(images, labels, range(60), 60), Linf(EPS))
+    with attacked(model, images, labels, CLASSES) as victim:
+        adversarial = Pgd(steps=5).run(victim, Batch(images, labels, range(60), 60), Linf(EPS))
     assert (adversarial - images).abs().max() <= EPS + 1e-6
     assert adversarial.min() >= 0
     assert adversarial.max() <= 1
@@ -129,12 +129,12 @@ def test_every_fall_is_the_models_own_in_float32(images):
     """A search that lies is not believed."""
     model = Convolutional()
     labels = own_labels(model, images)
-    with attacked(model, images, labels, CLASSES) as target:
+    with attacked(model, images, labels, CLASSES) as victim:
         wrong = nn.Linear(1, 1)
         wrong.forward = lambda x: -20 * model(x)  # says that everything has fallen
-        target.search = wrong
-        adversarial = Pgd(steps=3).run(target, Batch(images, labels, range(60), 60), Linf(EPS))
-        fallen = target.predictions(adversarial) != labels
+        victim.search = wrong
+        adversarial = Pgd(steps=3).run(victim, Batch(images, labels, range(60), 60), Linf(EPS))
+        fallen = victim.predictions(adversarial) != labels
     # Its gradients lead away from every boundary, so hardly any image really falls.
     assert fallen.float().mean() < 0.2
 

@@ -41,8 +41,8 @@ def test_every_attack_takes_every_shape_and_stays_in_the_ball(shape, attack, nor
     model, images = flat_model(shape), images_of(shape)
     labels = model(images).argmax(1)
     threat = threat_of(norm, "0.02" if norm == "linf" else "0.1")
-    with attacked(model, images, labels, 5) as target:
-        adversarial = attack.run(target, Batch(images, labels, range(6), 6), threat)
+    with attacked(model, images, labels, 5) as victim:
+        adversarial = attack.run(victim, Batch(images, labels, range(6), 6), threat)
     assert adversarial.shape == images.shape
     assert threat.size(adversarial - images).max() <= threat.eps * (1 + 1e-5) + 1e-7
     assert adversarial.min() >= 0 and adversarial.max() <= 1
@@ -76,12 +76,12 @@ class Region(nn.Module):
 )
 def test_random_search_reaches_every_part_of_the_image(shape, region, norm):
     images, labels = torch.full((3, 3, *shape), 0.5), torch.zeros(3, dtype=torch.long)
-    with attacked(Region(**region), images, labels, 3) as target:
+    with attacked(Region(**region), images, labels, 3) as victim:
         batch = Batch(images, labels, range(3), 3)
         adversarial = Square(60).run(
-            target, batch, threat_of(norm, "0.03" if norm == "linf" else "1")
+            victim, batch, threat_of(norm, "0.03" if norm == "linf" else "1")
         )
-        assert (target.predictions(adversarial) == 1).all()
+        assert (victim.predictions(adversarial) == 1).all()
 
 
 def test_squares_cover_the_same_part_of_images_of_equal_area():
@@ -97,9 +97,9 @@ def test_square_images_are_attacked_as_ever():
     model, images = flat_model((3, 8, 8)), images_of((3, 8, 8), 2)
     labels = model(images).argmax(1)
     sums = []
-    with attacked(model, images, labels, 5) as target:
+    with attacked(model, images, labels, 5) as victim:
         for norm in ("linf", "l2"):
-            x = Square(8).run(target, Batch(images, labels, range(2), 2), threat_of(norm, "0.01"))
+            x = Square(8).run(victim, Batch(images, labels, range(2), 2), threat_of(norm, "0.01"))
             weights = torch.arange(x[0].numel(), dtype=torch.float64).view(x.shape[1:])
             sums.append([round(v, 3) for v in ((x - images) * weights).sum((1, 2, 3)).tolist()])
     assert sums[0] == pytest.approx([-33.493, -44.624], abs=2e-3)
@@ -140,9 +140,9 @@ def test_the_first_l2_perturbation_tiles_the_middle_of_the_image(size):
             seen.append(x.detach().clone())
             return torch.stack((x.mean((1, 2, 3)), -x.mean((1, 2, 3))), 1)
 
-    with attacked(Seeing(), images, batch.labels, 2) as target:
+    with attacked(Seeing(), images, batch.labels, 2) as victim:
         seen.clear()
-        Square(1).run(target, batch, threat_of("l2", "0.5"))
+        Square(1).run(victim, batch, threat_of("l2", "0.5"))
     touched = (seen[0] != images).any(1)
     tile = min(size) // 5
     rows, columns = touched.any(2), touched.any(1)

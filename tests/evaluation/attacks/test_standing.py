@@ -7,7 +7,7 @@ from cfamc_zoo.evaluation.attacks.apgd import Apgd, ApgdTargeted
 from cfamc_zoo.evaluation.attacks.batch import Batch
 from cfamc_zoo.evaluation.attacks.fab import FabTargeted
 from cfamc_zoo.evaluation.attacks.pgd import Pgd
-from cfamc_zoo.evaluation.attacks.survivors import Standing
+from cfamc_zoo.evaluation.attacks.survivors import Survivors
 from cfamc_zoo.evaluation.victim.model import attacked
 from cfamc_zoo.zoo.threat import threat_of
 from tests.evaluation.attacks.models import Affine, distances, own_labels, some_images
@@ -23,13 +23,13 @@ SEVERAL_RUNS = [
 def standing_of(n, room):
     model, images = Affine(), some_images(n)
     labels = own_labels(model, images)
-    with attacked(model, images, labels, 5) as target:
-        return Standing(target, Batch(images, labels, range(100, 100 + n), room))
+    with attacked(model, images, labels, 5) as victim:
+        return Survivors(victim, Batch(images, labels, range(100, 100 + n), room))
 
 
-def a_fooling_image(standing):
+def a_fooling_image(survivors):
     """A row, and an image that the model does not take for it."""
-    images, labels = standing.batch.images, standing.batch.labels
+    images, labels = survivors.batch.images, survivors.batch.labels
     other = next(k for k in range(len(images)) if labels[k] != labels[2])
     return 2, images[other].clone()
 
@@ -41,9 +41,9 @@ def test_side_by_side_an_image_falls_or_stands_as_one_after_the_other(attack, no
     labels = own_labels(model, images)
     threat = threat_of(norm, f"{distances(model, images, labels, norm).median().item():.9f}")
     seen = []
-    with attacked(model, images, labels, 5) as target:
+    with attacked(model, images, labels, 5) as victim:
         for room in (1, 100, 1000):
-            x = attack.run(target, Batch(images, labels, range(40), room), threat)
+            x = attack.run(victim, Batch(images, labels, range(40), room), threat)
             assert threat.size(x - images).max() <= threat.eps * (1 + 1e-5) + 1e-7
             seen.append(own_labels(model, x) == labels)
     assert 5 < seen[0].sum() < 35, "the test should hold both"
@@ -55,50 +55,50 @@ def test_side_by_side_an_image_falls_or_stands_as_one_after_the_other(attack, no
     ("room", "groups"), [(0, [1] * 5), (7, [1] * 5), (8, [2, 2, 1]), (17, [3, 2]), (99, [5])]
 )
 def test_as_many_runs_at_a_time_as_there_is_room_for(room, groups):
-    standing = standing_of(4, room)
+    survivors = standing_of(4, room)
     seen, begun = [], 0
-    for _ in standing.runs(5):
-        together = len(standing) // 4
+    for _ in survivors.runs(5):
+        together = len(survivors) // 4
         seen.append(together)
         runs = range(begun, begun + together)
-        assert standing.rows.tolist() == [0, 1, 2, 3] * together
-        assert standing.keys == [(seed, run) for run in runs for seed in range(100, 104)]
+        assert survivors.rows.tolist() == [0, 1, 2, 3] * together
+        assert survivors.keys == [(seed, run) for run in runs for seed in range(100, 104)]
         begun += together
     assert seen == groups
-    assert standing.rows.tolist() == [0, 1, 2, 3]
+    assert survivors.rows.tolist() == [0, 1, 2, 3]
 
 
 def test_an_image_that_falls_in_one_run_leaves_all():
-    standing = standing_of(4, room=8)
-    row, fooling = a_fooling_image(standing)
-    for _ in standing.runs(2):
-        points = standing.images
+    survivors = standing_of(4, room=8)
+    row, fooling = a_fooling_image(survivors)
+    for _ in survivors.runs(2):
+        points = survivors.images
         points[4 + row] = fooling  # in the second run alone
         suspect = torch.zeros(8, dtype=torch.bool)
         suspect[4 + row] = True
-        keep = standing.strike(points, suspect)
+        keep = survivors.confirm(points, suspect)
         assert keep.tolist() == [k != row for k in range(4)] * 2
-    assert standing.rows.tolist() == [k for k in range(4) if k != row]
-    assert torch.equal(standing.adversarial[row], fooling)
+    assert survivors.rows.tolist() == [k for k in range(4) if k != row]
+    assert torch.equal(survivors.adversarial[row], fooling)
 
 
 def test_of_two_that_fool_at_once_the_first_run_is_kept():
-    standing = standing_of(4, room=8)
-    row, fooling = a_fooling_image(standing)
-    for _ in standing.runs(2):
-        points = standing.images
+    survivors = standing_of(4, room=8)
+    row, fooling = a_fooling_image(survivors)
+    for _ in survivors.runs(2):
+        points = survivors.images
         points[row] = fooling
         points[4 + row] = fooling * 0.999
-        standing.rest(points)
-    assert torch.equal(standing.adversarial[row], fooling)
+        survivors.confirm_rest(points)
+    assert torch.equal(survivors.adversarial[row], fooling)
 
 
 def test_the_runs_end_when_nothing_stands():
-    standing = standing_of(4, room=4)
-    standing.batch.labels[:] = (standing.batch.labels + 1) % 5  # the model is wrong about all
+    survivors = standing_of(4, room=4)
+    survivors.batch.labels[:] = (survivors.batch.labels + 1) % 5  # the model is wrong about all
     begun = 0
-    for _ in standing.runs(5):
+    for _ in survivors.runs(5):
         begun += 1
-        standing.rest(standing.images)
+        survivors.confirm_rest(survivors.images)
     assert begun == 1
-    assert not len(standing)
+    assert not len(survivors)
