@@ -61,14 +61,14 @@ def _torch(release: Release, feature: str, device: str | None, threads: int | No
     from cfamc_zoo.zoo.device import find_device
     from cfamc_zoo.zoo.release.loading import load_encoder
 
-    where = find_device(device)
+    torch_device = find_device(device)
     if threads:
         torch.set_num_threads(threads)
-    encoder = load_encoder(release).to(where).to(memory_format=torch.channels_last)
+    encoder = load_encoder(release).to(torch_device).to(memory_format=torch.channels_last)
 
     def embed(images: np.ndarray) -> np.ndarray:
         with torch.inference_mode():
-            x = torch.from_numpy(images).to(where, memory_format=torch.channels_last)
+            x = torch.from_numpy(images).to(torch_device, memory_format=torch.channels_last)
             features: np.ndarray = encoder(x, feature).cpu().numpy()
         return features
 

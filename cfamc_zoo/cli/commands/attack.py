@@ -138,7 +138,7 @@ def attack(
     read = attack != "feature" and head == "probe"
     split = head_split(release, probe) if read else None
     dataset = measured_images(release, data, limit=limit, seed=seed, split=split, say=output.note)
-    where = find_device(device)
+    torch_device = find_device(device)
     if not dataset.classes and attack != FEATURE:
         output.note(f"note: {dataset.name} has no class folders; running --attack feature")
         choice = replace(choice, name=FEATURE)
@@ -153,18 +153,23 @@ def attack(
         from cfamc_zoo.evaluation.features import FeatureReader
 
         reader = FeatureReader(reader_of(release, crops, seed), features or "backbone")
-        conduct(FeatureMeasurement(reader, _subject(release, dataset, model), plan, where), json)
+        conduct(
+            FeatureMeasurement(reader, _subject(release, dataset, model), plan, torch_device), json
+        )
         return
 
     from cfamc_zoo.evaluation.classifier_measurement import ClassifierMeasurement
 
     if head == "knn":
         votes = reader_of(release, crops, seed)
-        classifier, dataset = neighbours_of(votes, dataset, features or "backbone", where)
+        classifier, dataset = neighbours_of(votes, dataset, features or "backbone", torch_device)
     else:
         classifier = classifier_of(release, probe, crops, seed)
         dataset = with_classes_of(classifier, dataset, model=model, data=data)
-    conduct(ClassifierMeasurement(classifier, _subject(release, dataset, model), plan, where), json)
+    conduct(
+        ClassifierMeasurement(classifier, _subject(release, dataset, model), plan, torch_device),
+        json,
+    )
 
 
 def _check_heads(choice: Choice, head: str, probe: Path | None) -> None:

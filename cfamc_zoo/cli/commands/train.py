@@ -65,10 +65,10 @@ def train(
         _estimate(job, device, as_json=json)
         return
     deadline = time.monotonic() + (max_minutes or float("inf")) * 60
-    with distributed.join(find_device(device)) as where, _interruptible() as interrupted:
+    with distributed.join(find_device(device)) as torch_device, _interruptible() as interrupted:
         trained = run_job(
             job,
-            where,
+            torch_device,
             watch=partial(_logs, job, tensorboard=tensorboard),
             say=output.note,
             progress=output.progress,

@@ -55,11 +55,11 @@ def probe_images(
     if isinstance(model, Encoder):
         # A copy, so that the caller's stays in its mode and on its device.
         encoder, own = copy.deepcopy(model).eval().requires_grad_(False), "representation"
-        where = find_device(device) if device else next(model.parameters()).device
+        torch_device = find_device(device) if device else next(model.parameters()).device
     else:
         release = resolve(model)
         encoder, own = load_encoder(release), default_feature(release)
-        where = find_device(device)
+        torch_device = find_device(device)
     settings = settings if settings.feature else replace(settings, feature=own)
     train = _labelled(images, labels, encoder.preprocess, "images")
     if len(np.unique(train.labels)) < 2:
@@ -71,7 +71,7 @@ def probe_images(
         material = _held_out(train, settings.seed)
     known = encoder.config.threat_model if encoder.config else {}
     eps = str(known.get("eps", EPS))
-    return fit(encoder.to(where), material, settings, eps=eps, device=where)
+    return fit(encoder.to(torch_device), material, settings, eps=eps, device=torch_device)
 
 
 def _held_out(whole: LabelledImages, seed: int) -> Material:
