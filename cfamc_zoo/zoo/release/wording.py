@@ -133,25 +133,24 @@ def length(recipe: Mapping[str, Any], provenance: Mapping[str, Any]) -> str:
     return f"{batches}, after which the run was ended" if most else batches
 
 
-def averaging(value: Any) -> str:
-    """That the released weights are an average, with its settings; "" where they are none."""
-    settings = dict(value) if isinstance(value, Mapping) else {"kind": value} if value else {}
-    kind = settings.pop("kind", "average" if settings else None)
-    if kind in (None, False, "", "none"):
+def averaging(decay: Any) -> str:
+    """That the released weights are an average; "" where they are not."""
+    if isinstance(decay, bool) or not isinstance(decay, int | float) or decay <= 0:
         return ""
-    said = ", ".join(f"{k} {v}" for k, v in settings.items())
-    named = "" if kind in (True, "average") else f" (`{kind}`)"
-    return f"the released weights are an average{named} over the course of training" + (
-        f": {said}" if said else ""
+    return (
+        f"the released weights are an average: the exponential one over batches, with a decay of "
+        f"{decay:g}, with BatchNorm's statistics measured anew for it"
     )
 
 
 def started_from(before: Mapping[str, Any]) -> str:
-    """Which weights training began with."""
-    anew = before.get("started_anew") or []
+    """Which weights training began with, and what was behind them."""
+    anew = ", ".join(f"`{part}`" for part in before.get("started_anew") or [])
+    behind = f", after {counted(before['steps'], 'batch', 'batches')}" if "steps" in before else ""
+    behind += f" and {duration(before['seconds'])} of training" if "seconds" in before else ""
     return (
         f"training began with the weights of `{before['name']}` (sha256 {before['sha256'][:12]})"
-        + (f"; started anew: {', '.join(f'`{part}`' for part in anew)}" if anew else "")
+        f"{behind}" + (f"; started anew: {anew}" if anew else "")
     )
 
 
