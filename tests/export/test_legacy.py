@@ -362,4 +362,4 @@ def test_from_the_command_line(tmp_path):
     rows = json.loads((out / "results.json").read_text())
     assert {(r["feature"], r["n"]) for r in rows} == {("backbone", 256), ("representation", 256)}
     assert all(0 < r["value"] <= r["limit"] for r in rows)
-    assert "imported from a checkpoint of cf-amc-ssl" in (out / "README.md").read_text()
+    assert "imported from a checkpoint of layout cf-amc-ssl" in (out / "README.md").read_text()

@@ -14,7 +14,7 @@ import json, sys, threading, time
 from concurrent.futures import ThreadPoolExecutor
 from cfamc_zoo.errors import ZooError
 from cfamc_zoo.zoo.catalogue.download import fetch
-from cfamc_zoo.zoo.catalogue.registry import resolve
+from cfamc_zoo.zoo.catalogue.resolve import resolve
 
 sleep, waits = time.sleep, threading.local()
 def short(seconds):
