@@ -211,7 +211,7 @@ def test_a_damaged_model_of_the_package_asks_for_a_new_one(tmp_path, monkeypatch
     name = default_model()
     shutil.copytree(resolve(name).folder, tmp_path / name)
     monkeypatch.setattr(
-        "cfamc_zoo.zoo.catalogue.registry.bundled_folder", lambda name: tmp_path / name
+        "cfamc_zoo.zoo.catalogue.resolve.bundled_folder", lambda name: tmp_path / name
     )
     for file in (MODEL, CONFIG):
         (tmp_path / name / file).write_bytes(b"x")
