@@ -107,8 +107,9 @@ def test_cards_and_tables_are_not_stale():
     assert done.returncode == 0, done.stdout + done.stderr
 
 
-def test_the_readmes_python_runs(inputs, sample):
+def test_the_readmes_python_runs(inputs, sample, tmp_path, monkeypatch):
     """Its Python that uses this package, with `images` and `labels` there."""
+    monkeypatch.chdir(tmp_path)
     text = (ROOT / "README.md").read_text()
     (code,) = re.findall(r"```python\n(import cfamc_zoo.*?)```", text, re.DOTALL)
     names = {"images": inputs[:4], "labels": torch.from_numpy(sample.labels[:4])}

@@ -9,11 +9,10 @@ from cfamc_zoo.cli import output
 from cfamc_zoo.errors import ZooError
 
 if TYPE_CHECKING:
-    from cfamc_zoo.evaluation.classifier_measurement import ClassifierMeasurement
-    from cfamc_zoo.evaluation.feature_measurement import FeatureMeasurement
+    from cfamc_zoo.evaluation.measurement import Measurement
 
 
-def conduct(measurement: ClassifierMeasurement | FeatureMeasurement, json: bool) -> None:
+def conduct(measurement: Measurement, json: bool) -> None:
     """Runs it and shows it; whole, or as far as it came."""
     keep_freed_memory()
     state = measurement.plan.outputs.state
@@ -37,9 +36,7 @@ def conduct(measurement: ClassifierMeasurement | FeatureMeasurement, json: bool)
     _show(measurement, "complete", json)
 
 
-def _show(
-    measurement: ClassifierMeasurement | FeatureMeasurement, completeness: str, json: bool
-) -> None:
+def _show(measurement: Measurement, completeness: str, json: bool) -> None:
     if json:
         output.json_result(measurement.as_json(completeness))
     else:

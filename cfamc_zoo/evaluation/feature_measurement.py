@@ -3,22 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from statistics import median
 from typing import Any
 
 import numpy as np
 import torch
 
-from cfamc_zoo.atomic import atomic_file
-from cfamc_zoo.evaluation.crops import crops_notes, crops_settings
-from cfamc_zoo.evaluation.doubts import Doubt
 from cfamc_zoo.evaluation.features import (
     FeatureReader,
     FeatureRobustness,
     evaluate_features,
     partners,
 )
-from cfamc_zoo.evaluation.ledger import ledger_for
+from cfamc_zoo.evaluation.measurement import Measurement, Table
 from cfamc_zoo.evaluation.outputs import save
 from cfamc_zoo.evaluation.plan import Plan, Subject
 from cfamc_zoo.evaluation.reports.accuracy_page import Picture, shown_of
@@ -41,61 +39,26 @@ LEGEND = (
 )
 
 
-class FeatureMeasurement:
-    """How far vectors are moved. Used as `ClassifierMeasurement`.
+class FeatureMeasurement(Measurement):
+    """How far vectors are moved.
 
     Args:
         reader: images in [0, 1] to vectors.
-        subject: what it is, and the images; labels are not needed.
-        plan: which attack.
-        device: where to work.
+        subject, plan, device: as `Measurement`; labels are not needed.
     """
 
-    def __init__(
-        self,
-        reader: FeatureReader,
-        subject: Subject,
-        plan: Plan,
-        device: torch.device,
-    ):
-        self.reader, self.subject, self.plan, self.device = reader, subject, plan, device
+    def __init__(self, reader: FeatureReader, subject: Subject, plan: Plan, device: torch.device):
+        self.reader = reader
         self.attack = plan.choice.feature_attack()
-        self.settings: dict[str, Any] = {
-            "model": subject.model,
-            "sha256": subject.sha256,
-            "data": subject.data,
-            "data_sha256": subject.digest,
-            "attack": plan.choice.name,
-            "feature": reader.feature,
-            **plan.choice.settings(),
-            "norm": plan.norm,
-            "eps": plan.epsilons,
-            "seed": plan.seed,
-            "crops": crops_settings(reader.encoder),
-        }
-        self.notes = crops_notes(reader.encoder)
-        self.doubts: list[Doubt] = []
         self.results: list[FeatureRobustness] = []
-        self._images = subject.inputs()
-        self.ledger = ledger_for(
-            plan.outputs, key=self.settings, images=self._images, radii=2 * len(plan.epsilons)
+        own = {"feature": reader.feature}
+        super().__init__(reader.encoder, subject, plan, device, own=own, parts=2)
+        self.title = f"{reader.feature} of {subject.data}"
+        self.headline = (
+            f"{reader.feature} of {subject.model} on {subject.data}, {plan.norm}, "
+            f"{self.attack.distance}"
         )
-
-    @property
-    def title(self) -> str:
-        return f"{self.reader.feature} of {self.subject.data}"
-
-    @property
-    def headline(self) -> str:
-        return (
-            f"{self.reader.feature} of {self.subject.model} on {self.subject.data}, "
-            f"{self.plan.norm}, {self.attack.distance}"
-        )
-
-    @property
-    def legend(self) -> list[str]:
-        """What the table's columns mean, for a person."""
-        return [line.format(n=len(self.subject)) for line in LEGEND]
+        self.legend = tuple(line.format(n=len(subject)) for line in LEGEND)
 
     @property
     def total(self) -> int:
@@ -107,14 +70,9 @@ class FeatureMeasurement:
         return bool(self.results)
 
     def run(self, advance: Advance, say: Callable[[str], None]) -> None:
-        """Measures what the state does not know yet.
-
-        Raises:
-            DataError, ModelError, StorageError: as `evaluate_features`.
-        """
         for result in evaluate_features(
             self.reader.to(self.device),
-            torch.from_numpy(self._images).to(self.device),
+            torch.from_numpy(self.images).to(self.device),
             attack=self.attack,
             epsilons=self.plan.epsilons,
             norm=self.plan.norm,
@@ -126,19 +84,10 @@ class FeatureMeasurement:
         ):
             self.results.append(result)
 
-    def as_json(self, completeness: str) -> dict[str, Any]:
-        return {
-            **self.settings,
-            "rows": self.subject.rows,
-            "command": self.plan.command(self.subject),
-            "notes": self.notes,
-            "completeness": completeness,
-            **environment(self.device),
-            "results": [_row(r) for r in self.results],
-        }
+    def rows(self) -> list[dict[str, Any]]:
+        return [_row(r) for r in self.results]
 
-    def table(self) -> tuple[tuple[str, ...], list[tuple[str, ...]], tuple[int, ...]]:
-        """Headers, rows, and which columns are numbers."""
+    def table(self) -> Table:
         headers = (
             "eps",
             "pushed",
@@ -164,35 +113,26 @@ class FeatureMeasurement:
         ]
         return headers, rows, (1, 2, 3, 4, 5, 7)
 
-    def write(self) -> None:
-        """The files that the plan names. Of each radius come the pushed images, then the pulled.
+    def save(self, path: Path, adversarial: np.ndarray) -> None:
+        """Of each radius come the pushed images, then the pulled."""
+        plan, n = self.plan, len(self.subject)
+        left, right = partners(n, plan.seed)
+        partner = np.full(n, -1, np.int64)  # of the one without, if n is odd
+        partner[left], partner[right] = right, left
+        parts = [(kind, eps) for eps in plan.epsilons for kind in ("push", "pull")]
+        labels = {"label": self.subject.labels} if self.subject.classes else {}
+        save(
+            path,
+            adversarial,
+            parts={"attack": [k for k, _ in parts], "eps": [e for _, e in parts]},
+            rows={"partner": partner, **labels},
+            stands=[(self.ledger.stage(*part).verdicts == 1).tolist() for part in parts],
+        )
 
-        Raises:
-            StorageError: one cannot be written.
-        """
-        plan, adversarial, n = self.plan, self.ledger.adversarial, len(self.subject)
-        if plan.outputs.save is not None and adversarial is not None:
-            left, right = partners(n, plan.seed)
-            partner = np.full(n, -1, np.int64)  # of the one without, if n is odd
-            partner[left], partner[right] = right, left
-            parts = [(kind, eps) for eps in plan.epsilons for kind in ("push", "pull")]
-            labels = {"label": self.subject.labels} if self.subject.classes else {}
-            save(
-                plan.outputs.save,
-                adversarial,
-                parts={"attack": [k for k, _ in parts], "eps": [e for _, e in parts]},
-                rows={"partner": partner, **labels},
-                stands=[(self.ledger.stage(*part).verdicts == 1).tolist() for part in parts],
-            )
-        if plan.outputs.report is not None:
-            page = render_vectors(self._page())
-            with atomic_file(plan.outputs.report) as temporary:
-                temporary.write_text(page, encoding="utf-8")
-
-    def _page(self) -> VectorPage:
+    def page(self) -> str:
         """Its pictures are the pushed images of the largest radius."""
         plan, subject = self.plan, self.subject
-        return VectorPage(
+        page = VectorPage(
             title=f"How far vectors of {subject.model} move: {self.reader.feature} under "
             f"{self.attack.steps} steps of label-free PGD, {plan.norm}, on {subject.data}",
             facts=facts_of({**self.settings, **environment(self.device)}, self.attack),
@@ -203,6 +143,7 @@ class FeatureMeasurement:
             command=plan.command(subject),
             card=subject.card,
         )
+        return render_vectors(page)
 
     def _pictures(self) -> list[Picture]:
         """Each image, and as whose it is found before and after."""
@@ -211,7 +152,7 @@ class FeatureMeasurement:
         pushed = self.ledger.adversarial[2 * self.plan.largest]
         return [
             Picture(
-                self._images[i],
+                self.images[i],
                 pushed[i],
                 f"image {i}",
                 f"image {i}",

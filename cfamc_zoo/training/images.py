@@ -60,7 +60,7 @@ class TrainingImages:
     def record(self, run: Path) -> None:
         """Writes down in a run what it learns from."""
         with storage_errors(run / RECORD):
-            (run / RECORD).write_text(json.dumps(self._facts()) + "\n")
+            (run / RECORD).write_text(json.dumps(self._facts()) + "\n", "utf-8")
 
     def check(self, run: Path) -> None:
         """Compares with what a run was started with, where that was written down.
@@ -83,7 +83,7 @@ class TrainingImages:
 def recorded(run: Path) -> dict[str, Any]:
     """What `TrainingImages.record` wrote; {} where it did not."""
     try:
-        facts = json.loads((run / RECORD).read_text())
+        facts = json.loads((run / RECORD).read_text("utf-8"))
     except (OSError, ValueError):
         return {}
     return facts if isinstance(facts, dict) else {}
@@ -208,7 +208,7 @@ def _key(paths: Sequence[Path], preprocess: Preprocess) -> str:
 def _open(place: Path, size: int) -> _Kept | None:
     """What is kept there; None where nothing is, or something that is not whole."""
     try:
-        index = json.loads((place / INDEX).read_text())
+        index = json.loads((place / INDEX).read_text("utf-8"))
         shape = (int(index["images"]), size, size, 3)
         if (place / PIXELS).stat().st_size != np.prod(shape):
             return None
@@ -233,7 +233,7 @@ def _make(place: Path, paths: Sequence[Path], preprocess: Preprocess, watch: _Wa
     try:
         index = _write_pixels(new, paths, preprocess, watch)
         with storage_errors(place):
-            (new / INDEX).write_text(json.dumps(index))
+            (new / INDEX).write_text(json.dumps(index), "utf-8")
             shutil.rmtree(place, ignore_errors=True)  # not whole, or it would have been opened
             new.rename(place)
     finally:
