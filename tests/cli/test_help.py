@@ -10,7 +10,7 @@ from cfamc_zoo.cli.app import COMMANDS, run
 
 @pytest.mark.parametrize("name", COMMANDS)
 def test_the_line_of_a_command_is_its_docstrings_first(name):
-    function = getattr(import_module(f"cfamc_zoo.cli.{name}"), name)
+    function = getattr(import_module(f"cfamc_zoo.cli.commands.{name}"), name)
     assert COMMANDS[name].line == getdoc(function).splitlines()[0]
 
 
