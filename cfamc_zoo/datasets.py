@@ -7,7 +7,6 @@ and `cifar100` are looked for under $CFAMC_ZOO_DATA, then fetched from the Hub.
 from __future__ import annotations
 
 import io
-import json
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -18,6 +17,7 @@ from typing import Literal
 import numpy as np
 
 from cfamc_zoo.errors import DataError, UnknownNameError, UsageError
+from cfamc_zoo.parquet import read_encoded
 
 Split = Literal["train", "test"]
 
@@ -130,42 +130,22 @@ def _reason(error: Exception) -> str:
 
 
 def read_parquet(files: Sequence[Path], *, name: str, label: str) -> LabelledImages:
-    """Parquet with an image column (struct with `bytes`) and an integer label column.
+    """Parquet of images of one size with a column of labels.
 
     Raises:
         DataError: not Parquet, no such columns, an image that cannot be decoded.
     """
-    import pyarrow as pa
-    import pyarrow.parquet as pq
     from PIL import Image
 
-    try:
-        table = pa.concat_tables([pq.read_table(f) for f in files])
-        column = next(f.name for f in table.schema if pa.types.is_struct(f.type))
-        encoded = table.column(column).combine_chunks().field("bytes")
-        labels = table.column(label).to_numpy().astype(np.int64)
-    except (pa.ArrowInvalid, OSError, KeyError, StopIteration) as error:
-        raise DataError(
-            f"{name!r} is not Parquet with images and a {label!r} column: {error}; see the "
-            "Hub's image data set layout"
-        ) from error
+    encoded = read_encoded(files, label=label)
     images = []
-    for row, value in enumerate(encoded):
+    for row, value in enumerate(encoded.images):
         try:
-            with Image.open(io.BytesIO(value.as_py())) as image:
+            with Image.open(io.BytesIO(value or b"")) as image:
                 images.append(np.asarray(image.convert("RGB")))
-        except (OSError, TypeError) as error:
+        except OSError as error:
             raise DataError(f"{name!r}: image {row} cannot be decoded: {error}") from error
     sizes = {image.shape for image in images}
     if len(sizes) != 1:
         raise DataError(f"{name!r} has images of {len(sizes)} sizes; they must be of one size")
-    return LabelledImages(np.stack(images), labels, _class_names(table.schema, labels, label), name)
-
-
-def _class_names(schema, labels: np.ndarray, label: str) -> tuple[str, ...]:  # type: ignore[no-untyped-def]
-    """Names from the Hub's schema metadata, else the numbers themselves."""
-    try:
-        info = json.loads(schema.metadata[b"huggingface"])["info"]["features"][label]
-        return tuple(info["names"])
-    except (KeyError, TypeError, ValueError):
-        return tuple(str(i) for i in range(int(labels.max()) + 1))
+    return LabelledImages(np.stack(images), encoded.labels, encoded.classes, name)

@@ -11,7 +11,7 @@ import pytest
 
 ROOT = Path(__file__).parent.parent / "cfamc_zoo"
 FILES = sorted(ROOT.rglob("*.py"))
-GROUND = {"errors", "atomic", "version", "folders", "datasets"}
+GROUND = {"errors", "atomic", "version", "folders", "parquet", "datasets"}
 MIDDLE = ("embedding", "evaluation", "training", "export")
 MAY_IMPORT = {
     "errors": set(),
@@ -22,7 +22,8 @@ MAY_IMPORT = {
     "progress": {"pace"},
     "atomic": {"errors"},
     "folders": {"errors"},
-    "datasets": {"errors", "atomic", "folders"},
+    "parquet": {"errors", "folders"},
+    "datasets": {"errors", "atomic", "folders", "parquet"},
     "doctor": GROUND | {"zoo", "embedding"},
     "zoo": GROUND | {"zoo"},
     **{room: GROUND | {"zoo", room} for room in MIDDLE},

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, is_dataclass
 from os import PathLike
 from pathlib import Path
 from typing import Any
@@ -23,6 +23,7 @@ from cfamc_zoo.evaluation.ledger import Ledger
 from cfamc_zoo.evaluation.outputs import check_path, save
 from cfamc_zoo.evaluation.plan import batch_size_on
 from cfamc_zoo.evaluation.reports.accuracy_page import Page, Picture, pictures_of, render
+from cfamc_zoo.evaluation.reports.facts import facts_of
 from cfamc_zoo.evaluation.robustness import Accuracy, Advance, evaluate
 from cfamc_zoo.evaluation.victim.batching import is_out_of_memory
 from cfamc_zoo.evaluation.victim.logits import check_two
@@ -109,9 +110,11 @@ class Assessment:
 
     def to_json(self) -> dict[str, Any]:
         """As `cfamc-zoo attack --json` prints it: an object for `json.dumps`."""
-        terms = self.terms
+        terms, attack = self.terms, self.terms.attack
+        single = is_dataclass(attack) and not isinstance(attack, Ensemble)
         return {
-            "attack": terms.attack.name,
+            "attack": attack.name,
+            **(asdict(attack) if single else {}),  # type: ignore[arg-type]
             "settings": [repr(member) for member in members_of(terms.attack)],
             "norm": terms.norm,
             "eps": terms.epsilons,
@@ -172,7 +175,7 @@ class Assessment:
             del facts[row]
         return Page(
             title=f"{self.facts['model']} under {terms.attack.name}, {terms.norm}",
-            facts=[(k, v if isinstance(v, str) else str(v)) for k, v in facts.items()],
+            facts=facts_of(facts, terms.attack),
             accuracies=self.accuracies,
             worst=terms.attack.name,
             norm=terms.norm,

@@ -99,8 +99,8 @@ class Asked:
 
 
 def _absolute(name: str | None) -> str | None:
-    """The name, or the absolute path where it is a folder."""
-    if name is None or not Path(name).is_dir():
+    """The name, or the absolute path where it is a folder or a file."""
+    if name is None or not Path(name).exists():
         return name
     return str(Path(name).absolute())
 

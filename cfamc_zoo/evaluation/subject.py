@@ -1,4 +1,4 @@
-"""The images that a head is fitted to or a model is measured on: named sets and folders."""
+"""The images that a head is fitted to or a model is measured on: named sets, folders, Parquet."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from cfamc_zoo.datasets import NAMED, SAMPLES, LabelledImages, load_dataset
 from cfamc_zoo.errors import DataError, UsageError
 from cfamc_zoo.evaluation.sampling import HELD_OUT, fair_sample, hold_out
 from cfamc_zoo.folders import Labelled, describe, find_labelled, find_parts, name_of
+from cfamc_zoo.parquet import find_parquet, read_encoded
 from cfamc_zoo.zoo.images.decoding import read_images
 from cfamc_zoo.zoo.images.preprocess import fit
 from cfamc_zoo.zoo.network.head import Split
@@ -34,7 +35,7 @@ class Rows:
         classes: names; empty where there are no labels.
         digest: of what tells the rows apart: equal for the same files with the same labels.
         read: (M,) indices to (M, S, S, 3) uint8.
-        kind: "named", or "folder".
+        kind: "named", or "own" for a person's folder or Parquet.
     """
 
     name: str
@@ -53,7 +54,7 @@ class Rows:
         return LabelledImages(images, self.labels[chosen], self.classes, self.name, rows)
 
     def limited(self, among: np.ndarray, limit: int | None, seed: int, of: str) -> LabelledImages:
-        """At most `limit` of the rows `among`: of a folder a fair sample, of a named set the
+        """At most `limit` of the rows `among`: of a person's own a fair sample, of a named set the
         first, whose order on disk is random already."""
         total = len(among)
         if limit is None or limit >= total:
@@ -102,13 +103,7 @@ def measured_images(
         name = f"{release.config.recipe.get('data', '')}".removesuffix("-sample") + "-sample"
         if name not in SAMPLES:
             raise UsageError(f"model {release.config.name!r} has no bundled sample; give --data")
-    if not _is_folder(name):
-        rows = _rows_of_set(load_dataset(name, "test"), preprocess)
-    elif parts := find_parts(Path(name)):
-        say(f"note: {parts[1].name}/ of {name_of(Path(name))} is measured")
-        rows = _rows_of_folder(parts[1], preprocess, say, name=name_of(Path(name)))
-    else:
-        rows = _rows_of_folder(Path(name), preprocess, say)
+    rows = _measured_rows(name, preprocess, say)
     among, of = np.arange(len(rows)), "images"
     if split is not None and split.rows == rows.digest:
         _, among = hold_out(rows.labels, split.seed)
@@ -120,9 +115,23 @@ def measured_images(
             "which of these images it has seen is not known, and they count as if it had seen none"
         )
     dataset = rows.limited(among, limit, seed, of)
-    if rows.kind == "folder" and len(dataset) < len(among):
+    if rows.kind == "own" and len(dataset) < len(among):
         say(f"note: {dataset.rows}, in proportion to the classes")
     return dataset
+
+
+def _measured_rows(name: str, preprocess: Preprocess, say: Say) -> Rows:
+    path, own = Path(name), name_of(Path(name))
+    if _is_named(name):
+        return _rows_of_set(load_dataset(name, "test"), preprocess)
+    if shards := find_parquet(path):
+        if "test" in shards:
+            say(f"note: the test files of {own} are measured")
+        return _rows_of_parquet(shards.get("test") or shards[""], own, preprocess)
+    if parts := find_parts(path):
+        say(f"note: {parts[1].name}/ of {own} is measured")
+        return _rows_of_folder(parts[1], preprocess, say, name=own)
+    return _rows_of_folder(path, preprocess, say)
 
 
 def head_split(release: Release, probe: Path | None) -> Split | None:
@@ -165,8 +174,8 @@ def fitting_images(
                 f"model {release.config.name!r} was trained on {name!r}, which is no named data "
                 "set; give --data with cifar10 or a folder of class folders"
             )
-    elif _is_folder(name):
-        return _of_folder(Path(name), preprocess, limit, seed, say)
+    elif not _is_named(name):
+        return _of_own(Path(name), preprocess, limit, seed, say)
     if name in SAMPLES:
         say(f"note: {name} holds test images: fine for trying things out, not for results")
         return _split(_rows_of_set(load_dataset(name, "test"), preprocess), limit, seed, say)
@@ -174,39 +183,51 @@ def fitting_images(
     return _both(train, test, limit, seed)
 
 
-def _is_folder(name: str) -> bool:
-    """Whether data is a folder. A named set is found whatever lies here under its name."""
-    return name not in NAMED and name not in SAMPLES and Path(name).is_dir()
+def _is_named(name: str) -> bool:
+    """Whether data is a named set; it is found whatever lies here under its name. What is no
+    folder and no Parquet is one too, if only to be refused."""
+    return name in NAMED or name in SAMPLES or not (Path(name).is_dir() or find_parquet(Path(name)))
 
 
-def _of_folder(
-    folder: Path, preprocess: Preprocess, limit: int | None, seed: int, say: Say
-) -> Material:
-    parts = find_parts(folder)
-    if parts is None:
-        rows = _rows_of_folder(folder, preprocess, say)
-        _check_classes(rows, folder)
+def _of_own(path: Path, preprocess: Preprocess, limit: int | None, seed: int, say: Say) -> Material:
+    shards, name = find_parquet(path), name_of(path)
+    if "test" in shards:
+        say(f"note: fitted to the train files of {name}, tested on the test files")
+        both = [_rows_of_parquet(shards[part], name, preprocess) for part in ("train", "test")]
+        return _both_own(both[0], both[1], path, limit, seed)
+    parts = find_parts(path)
+    if shards or parts is None:
+        rows = (
+            _rows_of_parquet(shards[""], name, preprocess)
+            if shards
+            else _rows_of_folder(path, preprocess, say)
+        )
+        _check_classes(rows, path)
         return _split(rows, limit, seed, say)
-    train, test = (_rows_of_folder(p, preprocess, say, name=name_of(folder)) for p in parts)
-    _check_classes(train, parts[0])
-    _check_classes(test, parts[1], least=1)
     say(f"note: fitted to {parts[0].name}/, tested on {parts[1].name}/")
+    train, test = (_rows_of_folder(p, preprocess, say, name=name) for p in parts)
+    return _both_own(train, test, path, limit, seed)
+
+
+def _both_own(train: Rows, test: Rows, path: Path, limit: int | None, seed: int) -> Material:
+    """The test images with the training images' numbers of classes."""
+    _check_classes(train, path)
     number = {name: i for i, name in enumerate(train.classes)}
     unknown = [name for name in test.classes if name not in number]
-    if unknown:
+    if unknown or not test.classes:
         raise UsageError(
-            f"{str(parts[1])!r} has classes that {str(parts[0])!r} has not, such as "
-            f"{unknown[0]!r}; give both the same class folders"
+            f"the test part of {str(path)!r} has classes that its training part has not, such as "
+            f"{next(iter(unknown), 'none at all')!r}; give both the same classes"
         )
     labels = np.array([number[name] for name in test.classes], np.int64)[test.labels]
     return _both(train, replace(test, labels=labels, classes=train.classes), limit, seed)
 
 
-def _check_classes(rows: Rows, folder: Path, least: int = 2) -> None:
-    if len(rows.classes) < least:
+def _check_classes(rows: Rows, path: Path) -> None:
+    if len(rows.classes) < 2:
         raise UsageError(
-            f"{str(folder)!r} has {len(rows.classes)} class folders with images; a head needs at "
-            f"least {least}: put the images of each class into a folder of its own"
+            f"{str(path)!r} has {len(rows.classes)} class folders with images, or labels; a head "
+            "needs at least 2: put the images of each class into a folder of its own"
         )
 
 
@@ -260,7 +281,22 @@ def _rows_of_folder(
         found.classes,
         _digest(folder, found),
         lambda chosen: _read([found.paths[i] for i in chosen], preprocess),
-        "folder",
+        "own",
+    )
+
+
+def _rows_of_parquet(files: Sequence[Path], name: str, preprocess: Preprocess) -> Rows:
+    encoded = read_encoded(files)
+    digest = hashlib.sha256(encoded.labels.tobytes())
+    for content in encoded.images:
+        digest.update(f"{len(content or b'')}\0".encode())
+    return Rows(
+        name,
+        encoded.labels,
+        encoded.classes,
+        digest.hexdigest(),
+        lambda chosen: _read([encoded.images[i] for i in chosen], preprocess),
+        "own",
     )
 
 
@@ -271,11 +307,12 @@ def _digest(folder: Path, found: Labelled) -> str:
     return digest.hexdigest()
 
 
-def _read(paths: Sequence[Path], preprocess: Preprocess) -> np.ndarray:
-    images = np.empty((len(paths), preprocess.size, preprocess.size, 3), np.uint8)
-    for i, (path, image) in enumerate(read_images(paths, preprocess)):
+def _read(sources: Sequence[Path | bytes | None], preprocess: Preprocess) -> np.ndarray:
+    images = np.empty((len(sources), preprocess.size, preprocess.size, 3), np.uint8)
+    for i, (source, image) in enumerate(read_images(sources, preprocess)):
         if isinstance(image, DataError):
-            raise DataError(f"{str(path)!r} cannot be used: {image}; remove it") from image
+            what = repr(str(source)) if isinstance(source, Path) else f"image {i}"
+            raise DataError(f"{what} cannot be used: {image}; remove it") from image
         images[i] = image
     return images
 

@@ -14,7 +14,7 @@ import shutil
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -27,8 +27,9 @@ from cfamc_zoo.atomic import storage_errors
 from cfamc_zoo.datasets import NAMED, SAMPLES, load_dataset
 from cfamc_zoo.errors import DataError, StorageError, UsageError
 from cfamc_zoo.folders import describe, find_below, find_parts, name_of
+from cfamc_zoo.parquet import count_rows, find_parquet, iterate_encoded
 from cfamc_zoo.progress import Bar, silent
-from cfamc_zoo.zoo.images.decoding import read_images
+from cfamc_zoo.zoo.images.decoding import Source, read_images
 from cfamc_zoo.zoo.images.preprocess import fit
 from cfamc_zoo.zoo.network.spec import Preprocess
 from cfamc_zoo.zoo.onnx.cache import cache_folder
@@ -91,15 +92,17 @@ def recorded(run: Path) -> dict[str, Any]:
 
 def data_name(data: str) -> str:
     """What data is called in a recipe: a set's name, or a folder's own without the way to it."""
-    if not _is_folder(data):
+    if not _is_own(data):
         return data
     name = name_of(Path(data))
     # A folder that is called as a named set is none.
     return f"{name}/" if name in NAMED or name in SAMPLES else name
 
 
-def _is_folder(data: str) -> bool:
-    return data not in NAMED and data not in SAMPLES and Path(data).is_dir()
+def _is_own(data: str) -> bool:
+    """Whether data is a folder or a Parquet file, and no named set."""
+    named = data in NAMED or data in SAMPLES
+    return not named and (Path(data).is_dir() or bool(find_parquet(Path(data))))
 
 
 def training_images(
@@ -114,7 +117,7 @@ def training_images(
 
     Args:
         data: a named set, or a folder: all images below it, of which labels are not asked; of
-            one with train/ and test/ those of train/.
+            one with train/ and test/ those of train/. Or Parquet: a file, or a folder of them.
         size: to which each is brought, the shorter side resized and the centre cropped.
         say: told what was left out.
         progress: opens a bar of a description and a total.
@@ -127,8 +130,26 @@ def training_images(
         StorageError: the array cannot be kept in the cache.
     """
     preprocess = Preprocess(size=size)
-    if not _is_folder(data):
+    if not _is_own(data):
         return _of_set(data, preprocess, say)
+    shards = find_parquet(Path(data))
+    found = _of_parquet(shards, data, say) if shards else _of_folder(data, say)
+    kept = _kept(found, preprocess, say, _Watch(f"reading {data_name(data)}", progress, stop))
+    if kept.unreadable:
+        say(_unreadable(kept.unreadable, found.count))
+    return TrainingImages(kept.array, data_name(data), kept.digest)
+
+
+@dataclass(frozen=True)
+class _Found:
+    """Images that are to be read: the files that hold them, how many, and one after the other."""
+
+    files: Sequence[Path]
+    count: int
+    images: Callable[[], Iterable[Source]]
+
+
+def _of_folder(data: str, say: Say) -> _Found:
     folder, parts = Path(data), find_parts(Path(data))
     if parts:
         say(f"note: trained on {parts[0].name}/ of {name_of(folder)}, not on {parts[1].name}/")
@@ -137,10 +158,14 @@ def training_images(
         say(describe(found.left_out))
     if not found.paths:
         raise DataError(f"{data!r} holds no images; give a folder that does")
-    kept = _kept(found.paths, preprocess, say, _Watch(f"reading {data_name(data)}", progress, stop))
-    if kept.unreadable:
-        say(_unreadable(kept.unreadable, len(found.paths)))
-    return TrainingImages(kept.array, data_name(data), kept.digest)
+    return _Found(found.paths, len(found.paths), lambda: found.paths)
+
+
+def _of_parquet(shards: Mapping[str, Sequence[Path]], data: str, say: Say) -> _Found:
+    if "train" in shards:
+        say(f"note: trained on the train files of {name_of(Path(data))}, not on the test files")
+    files = shards.get("train") or shards[""]
+    return _Found(files, count_rows(files), lambda: iterate_encoded(files))
 
 
 def _of_set(name: str, preprocess: Preprocess, say: Say) -> TrainingImages:
@@ -172,11 +197,11 @@ class _Kept:
     unreadable: Counter[str]
 
 
-def _kept(paths: Sequence[Path], preprocess: Preprocess, say: Say, watch: _Watch) -> _Kept:
+def _kept(found: _Found, preprocess: Preprocess, say: Say, watch: _Watch) -> _Kept:
     root = cache_folder()
     if root is None:
         raise UsageError("no folder for caches is known; set CFAMC_ZOO_CACHE to one")
-    place = root / "images" / _key(paths, preprocess)
+    place = root / "images" / _key(found.files, preprocess)
     known = _open(place, preprocess.size)
     if known is None and int(os.environ.get("LOCAL_RANK", 0)) > 0:
         # torchrun's first process on this machine makes it. Should it fail, all are ended.
@@ -184,7 +209,7 @@ def _kept(paths: Sequence[Path], preprocess: Preprocess, say: Say, watch: _Watch
             time.sleep(0.5)
     if known is not None:
         return known
-    _make(place, paths, preprocess, watch)
+    _make(place, found, preprocess, watch)
     made = _open(place, preprocess.size)
     if made is None:
         raise StorageError(f"{str(place)!r} was changed while it was made; start again")
@@ -218,20 +243,20 @@ def _open(place: Path, size: int) -> _Kept | None:
         return None
 
 
-def _make(place: Path, paths: Sequence[Path], preprocess: Preprocess, watch: _Watch) -> None:
+def _make(place: Path, found: _Found, preprocess: Preprocess, watch: _Watch) -> None:
     """Reads all files once and keeps their pixels; the folder appears whole or not at all."""
-    needed = len(paths) * preprocess.size**2 * 3
+    needed = found.count * preprocess.size**2 * 3
     with storage_errors(place):
         place.parent.mkdir(parents=True, exist_ok=True)
         free = shutil.disk_usage(place.parent).free
         if needed > free:
             raise StorageError(
-                f"{len(paths):,} images take {needed / 1e9:,.1f} GB in {str(place.parent)!r}, "
+                f"{found.count:,} images take {needed / 1e9:,.1f} GB in {str(place.parent)!r}, "
                 f"where {free / 1e9:,.1f} GB are free; set CFAMC_ZOO_CACHE to a larger disk"
             )
         new = Path(tempfile.mkdtemp(prefix=NEW, dir=place.parent))
     try:
-        index = _write_pixels(new, paths, preprocess, watch)
+        index = _write_pixels(new, found, preprocess, watch)
         with storage_errors(place):
             (new / INDEX).write_text(json.dumps(index), "utf-8")
             shutil.rmtree(place, ignore_errors=True)  # not whole, or it would have been opened
@@ -241,7 +266,7 @@ def _make(place: Path, paths: Sequence[Path], preprocess: Preprocess, watch: _Wa
 
 
 def _write_pixels(
-    folder: Path, paths: Sequence[Path], preprocess: Preprocess, watch: _Watch
+    folder: Path, found: _Found, preprocess: Preprocess, watch: _Watch
 ) -> dict[str, Any]:
     """Writes the file of pixels; gives its index."""
     unreadable: Counter[str] = Counter()
@@ -249,9 +274,9 @@ def _write_pixels(
     with (
         storage_errors(folder / PIXELS),
         open(folder / PIXELS, "wb") as file,
-        watch.progress(watch.title, len(paths)) as bar,
+        watch.progress(watch.title, found.count) as bar,
     ):
-        for _, image in read_images(paths, preprocess):
+        for _, image in read_images(found.images(), preprocess):
             if watch.stop():
                 raise KeyboardInterrupt
             if isinstance(image, DataError):
@@ -262,10 +287,10 @@ def _write_pixels(
                 digest.update(pixels)
                 file.write(pixels)
             bar.advance(1)
-    count = len(paths) - unreadable.total()
+    count = found.count - unreadable.total()
     if not count:
         raise DataError(
-            f"no image can be trained on; {_unreadable(unreadable, len(paths))}: give a folder "
+            f"no image can be trained on; {_unreadable(unreadable, found.count)}: give a folder "
             "with images that open"
         )
     return {"images": count, "sha256": digest.hexdigest(), "unreadable": unreadable}

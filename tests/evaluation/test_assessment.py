@@ -178,7 +178,8 @@ def test_a_result_is_written_as_a_page_with_pictures(result, tmp_path):
     fell = sum(c is False for c in result.accuracies[2].correct)
     assert page.count('class="fell"') == min(fell, 8) > 0
     assert page.count("data:image/png") == 3 * len(result.pictures)
-    assert "Apgd(loss=&#x27;ce&#x27;, steps=3, restarts=2)" in page
+    assert "Apgd(loss=&#39;ce&#39;, steps=3, restarts=2)" in page
+    assert "L-infinity: the largest change" in page and "{&#39;" not in page
     with pytest.raises(OutputExistsError):
         result.report(tmp_path / "r.html")
     with pytest.raises(UsageError, match=r"must end in \.html"):

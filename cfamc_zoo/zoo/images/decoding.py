@@ -1,4 +1,4 @@
-"""Many image files as the model's input, read by several threads; memory stays flat."""
+"""Many images as the model's input, read by several threads; memory stays flat."""
 
 from __future__ import annotations
 
@@ -15,30 +15,33 @@ from cfamc_zoo.errors import DataError
 from cfamc_zoo.zoo.images.preprocess import read_image
 from cfamc_zoo.zoo.network.spec import Preprocess
 
+Source = Path | bytes | None
 AHEAD = 16  # files a thread that are read, or wait to be taken
 
 
 def read_images(
-    paths: Iterable[Path], preprocess: Preprocess
-) -> Iterator[tuple[Path, np.ndarray | DataError]]:
-    """Each file in its order: (S, S, 3) uint8, or why it cannot be read."""
+    sources: Iterable[Source], preprocess: Preprocess
+) -> Iterator[tuple[Source, np.ndarray | DataError]]:
+    """Each file, or content of one, in its order: (S, S, 3) uint8, or why it cannot be read."""
 
-    def read(path: Path) -> np.ndarray | DataError:
+    def read(source: Source) -> np.ndarray | DataError:
+        if source is None:
+            return DataError("the row holds no image")
         try:
-            return read_image(path, preprocess)
+            return read_image(source, preprocess)
         except DataError as error:
             return error
 
     threads = os.cpu_count() or 1
-    waiting: deque[tuple[Path, Future[np.ndarray | DataError]]] = deque()
+    waiting: deque[tuple[Source, Future[np.ndarray | DataError]]] = deque()
     pool = ThreadPoolExecutor(threads, thread_name_prefix="decode")
     # `read_image` mutes warnings for itself. Threads that do so at a time undo each other's
     # filters, so they are kept as they are from out here.
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         try:
-            for path in paths:
-                waiting.append((path, pool.submit(read, path)))
+            for source in sources:
+                waiting.append((source, pool.submit(read, source)))
                 if len(waiting) > AHEAD * threads:
                     yield _done(waiting)
             while waiting:
@@ -48,7 +51,7 @@ def read_images(
 
 
 def _done(
-    waiting: deque[tuple[Path, Future[np.ndarray | DataError]]],
-) -> tuple[Path, np.ndarray | DataError]:
-    path, future = waiting.popleft()
-    return path, future.result()
+    waiting: deque[tuple[Source, Future[np.ndarray | DataError]]],
+) -> tuple[Source, np.ndarray | DataError]:
+    source, future = waiting.popleft()
+    return source, future.result()
