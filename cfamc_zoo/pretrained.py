@@ -20,7 +20,7 @@ class Encoder(encoder.Encoder):
         """An encoder by model name, release folder or Hub repository, as `cfamc_zoo.load`.
 
         Raises:
-            ZooError: as `zoo.catalogue.resolve.resolve` and `zoo.weights.load_encoder`.
+            ZooError: as `zoo.catalogue.resolve.resolve` and `zoo.release.loading.load_encoder`.
         """
         return load_encoder(resolve(str(name), revision=revision), cls)
 

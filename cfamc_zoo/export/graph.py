@@ -43,7 +43,7 @@ def build_graph(encoder: Encoder, weights: bytes) -> bytes:
 
     Args:
         encoder: in evaluation mode, on the CPU.
-        weights: what `zoo.weights.save_release` wrote for it.
+        weights: what `zoo.release.loading.save_release` wrote for it.
 
     Returns:
         The serialized graph: input `images` (N, 3, S, S) float32 in [0, 1]; outputs `backbone`

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,10 @@ from cfamc_zoo.errors import UsageError
 from cfamc_zoo.training.loop import METRICS
 
 CURVES = "curves.svg"
+SCHEMES = (
+    "<style>svg{color:#1b1f24;fill:currentColor;background:#fff}"
+    "@media(prefers-color-scheme:dark){svg{color:#e6e8eb;background:#14171a}}</style>"
+)
 
 
 def plot_curves(run: Path) -> Path:
@@ -21,6 +26,7 @@ def plot_curves(run: Path) -> Path:
         StorageError: it cannot be written.
     """
     try:
+        from matplotlib import rc_context
         from matplotlib.figure import Figure
     except ImportError as error:
         raise UsageError("plots need matplotlib; pip install 'cfamc-zoo[train]'") from error
@@ -32,19 +38,30 @@ def plot_curves(run: Path) -> Path:
         "learning rate": [line["learning_rate"] for line in lines],
         "crops a second": [line["crops_per_second"] for line in lines],
     }
-    figure = Figure(figsize=(4.5, 1.7 * len(panels)), layout="constrained")
+    figure = Figure(figsize=(5.5, 1.7 * len(panels)), layout="constrained", facecolor="none")
     axes = figure.subplots(len(panels), 1, sharex=True)
     for axis, (name, values) in zip(axes, panels.items(), strict=True):
-        axis.plot(epochs, values, linewidth=1)
-        axis.set_title(name.replace("_", " "), loc="left", fontsize=9)
+        axis.plot(epochs, values, linewidth=1.2)
+        axis.set_ylabel(name.replace("_", " "), fontsize=9)
+        axis.set_facecolor("none")
         axis.grid(alpha=0.3)
         axis.tick_params(labelsize=8)
+    figure.align_ylabels(axes)
     axes[-1].set_ylim(bottom=0)
     axes[-1].set_xlabel("epoch", fontsize=9)
+    drawn = io.StringIO()
+    # Without a date and with names that are no draws: the same metrics give the same file.
+    with rc_context({"svg.hashsalt": CURVES}):
+        figure.savefig(drawn, format="svg", metadata={"Date": None})
     with atomic_file(run / CURVES) as path:
-        # Without a date, so that the same metrics give the same file.
-        figure.savefig(path, format="svg", metadata={"Date": None})
+        path.write_text(_in_both_schemes(drawn.getvalue()), "utf-8")
     return run / CURVES
+
+
+def _in_both_schemes(svg: str) -> str:
+    """What is black in a light page is white in a dark one."""
+    head, start, body = svg.partition("<defs>")
+    return head + SCHEMES + start + body.replace("#000000", "currentColor")
 
 
 def read_metrics(run: Path) -> list[dict[str, Any]]:

@@ -1,8 +1,8 @@
 """Any image to the model's input: the one definition, shared by every command and back end.
 
 EXIF orientation is applied; the first frame of an animation is taken; 16-bit and float images
-are scaled by their own type's range, not by their content (`zoo/pixels.py`); colours become sRGB
-through the embedded profile (`zoo/colour.py`); transparency is laid over white; then the shorter
+are scaled by their own type's range, not by their content (`pixels.py`); colours become sRGB
+through the embedded profile (`colour.py`); transparency is laid over white; then the shorter
 side is resized to the model's input by Pillow's bicubic filter (which widens when it shrinks, so
 it does not alias), and the centre cropped. An sRGB image of the right size is left as it is, pixel
 by pixel.
