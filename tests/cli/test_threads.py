@@ -8,6 +8,9 @@ import pytest
 import torch
 
 from cfamc_zoo.cli.app import run
+from cfamc_zoo.zoo.onnx.cache import open_kept_session
+from cfamc_zoo.zoo.onnx.session import open_session
+from cfamc_zoo.zoo.release.folder import open_release
 
 START = """
 import os, sys
@@ -54,3 +57,11 @@ def test_an_attack_has_as_many_threads_as_it_is_given(tiny_release, capsys):
 def test_no_threads_at_all_are_refused(command, capsys):
     assert run([*command, "--threads", "0"]) == 2
     assert "--threads" in capsys.readouterr().err
+
+
+def test_waiting_threads_of_onnx_runtime_sleep_too(tiny_release, tmp_path, monkeypatch):
+    monkeypatch.setenv("CFAMC_ZOO_CACHE", str(tmp_path))
+    release = open_release(tiny_release)
+    for opened in (open_session(release, "backbone"), open_kept_session(release, "backbone")):
+        options = opened.session.get_session_options()
+        assert options.get_session_config_entry("session.intra_op.allow_spinning") == "0"
