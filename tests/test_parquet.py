@@ -124,6 +124,7 @@ def test_a_head_is_fitted_to_train_files_and_attacked_on_test_files(zoo, tiny_re
     fitted = zoo("probe", "-m", tiny_release, "--data", "set", "-o", head)
     assert (fitted["train_images"], fitted["n"], fitted["test_accuracy"]) == (20, 6, 100)
     command = ("attack", "-m", tiny_release, "--data", "set", "--probe", head, "--steps", 1)
+    assert zoo(*command)["results"][0]["n"] == 6
     measured = zoo(*command, "--limit", 4)
     assert measured["results"][0]["n"] == 4 and measured["results"][0]["value"] == 100
     assert str(tmp_path / "set") in measured["command"]
