@@ -35,16 +35,20 @@ def model_cards() -> str:
 
 
 def runs() -> list[dict[str, Any]]:
-    """What docs/runs holds: name, recipe, provenance, minutes and results of every encoder."""
+    """What docs/runs holds: name, recipe, provenance, minutes and results of every encoder.
+
+    Of a run that goes on it holds the log alone, which is left out.
+    """
     found = []
-    for folder in sorted((ROOT / "docs/runs").iterdir()):
+    for file in sorted((ROOT / "docs/runs").glob("*/results.json")):
+        folder = file.parent
         last = json.loads((folder / "metrics.jsonl").read_text().splitlines()[-1])
         found.append(
             {
                 "name": folder.name,
                 **json.loads((folder / "run.json").read_text()),
                 "minutes": last["seconds"] / 60,
-                "results": json.loads((folder / "results.json").read_text()),
+                "results": json.loads(file.read_text()),
             }
         )
     return found

@@ -92,3 +92,12 @@ def test_every_protocol_has_its_own_line_with_its_own_clean_accuracy(generate):
         (OWN_PROTOCOL, "cifar10-sample", "PGD-20"): [99.0, 99.0, 99.0],
         ("another", "cifar10", "PGD-20"): [61.0, 11.0],
     }
+
+
+def test_a_run_that_goes_on_is_in_no_table(generate, add, tmp_path):
+    add("a", *WHOLE)
+    before = generate.readme_table()
+    going = tmp_path / "docs/runs/b"
+    going.mkdir()
+    (going / "metrics.jsonl").write_text('{"seconds": 60.0}\n')
+    assert generate.readme_table() == before
