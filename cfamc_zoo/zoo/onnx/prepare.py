@@ -12,7 +12,6 @@ from typing import Any
 import numpy as np
 
 from cfamc_zoo.errors import ReleaseError, UsageError, first_line
-from cfamc_zoo.zoo.onnx.folding import fold_batch_norms, nodes_for
 from cfamc_zoo.zoo.onnx.graph_check import check_graph_is_an_encoder
 from cfamc_zoo.zoo.release.folder import GRAPH, MODEL, Release
 
@@ -53,9 +52,19 @@ def prepare(release: Release, feature: str) -> tuple[bytes, dict[str, np.ndarray
             data = _float32(data)
         weights[name] = data
     nodes = [n for n in nodes if not (n.op_type == "Cast" and n.input[0] in widened)]
-    nodes = fold_batch_norms(nodes, weights)
     _rewrite(graph, feature, nodes, inline, weights)
     return model.SerializeToString(), weights
+
+
+def nodes_for(graph: Any, feature: str) -> list[Any]:
+    """The nodes of an onnx.GraphProto that its output `feature` depends on, in their order."""
+    needed = {feature}
+    nodes = []
+    for node in reversed(graph.node):
+        if not needed.isdisjoint(node.output):
+            nodes.append(node)
+            needed.update(node.input)
+    return nodes[::-1]
 
 
 def _rewrite(

@@ -44,9 +44,8 @@ def open_session(
     """Opens a release's graph over its weights.
 
     The weights are stored float16 and cast in the graph; handed over like that, the casts keep
-    ONNX Runtime from folding BatchNorm (a third slower). So they are widened and folded here,
-    once, and the casts are taken out. All weights come from memory, after their digests were
-    checked.
+    ONNX Runtime from folding BatchNorm (a third slower). So they are widened here and the casts
+    taken out. All weights come from memory, after their digests were checked.
 
     Args:
         release: must have a graph.
