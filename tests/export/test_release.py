@@ -13,7 +13,7 @@ from safetensors.torch import load, save
 import cfamc_zoo
 from cfamc_zoo.errors import ReleaseError, StorageError, UsageError
 from cfamc_zoo.export.graph import GRAPH_LIMIT
-from cfamc_zoo.export.parity import measure_parity
+from cfamc_zoo.export.parity import measure_parity, sized
 from cfamc_zoo.export.release import export_release
 from cfamc_zoo.zoo.network.spec import Preprocess
 from cfamc_zoo.zoo.onnx.session import open_session
@@ -160,3 +160,9 @@ def test_convolutions_have_no_computed_bias(tiny_release):
     assert len(convolutions) == 20
     assert all(len(node.input) == 2 for node in convolutions)
     assert not {"Expand", "Shape"} & {node.op_type for node in graph.node}
+
+
+@pytest.mark.parametrize(("size", "compared"), [(16, 300), (32, 256), (64, 64), (224, 16)])
+def test_large_inputs_are_compared_on_fewer_images(size, compared):
+    images = np.zeros((300, 8, 8, 3), np.uint8)
+    assert sized(images, Preprocess(size=size)).shape == (compared, 3, size, size)
