@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from functools import partial
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Protocol, Self
@@ -24,6 +24,10 @@ class Bar(Protocol):
     def total(self, n: int) -> None: ...
 
     def advance(self, n: int = 1, status: str = "") -> None: ...
+
+
+Say = Callable[[str], None]  # takes a line for a person
+Progress = Callable[[str, int | None], AbstractContextManager[Bar]]  # of a description and a total
 
 
 class Silent:

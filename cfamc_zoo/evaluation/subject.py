@@ -15,14 +15,13 @@ from cfamc_zoo.errors import DataError, UsageError
 from cfamc_zoo.evaluation.sampling import HELD_OUT, fair_sample, hold_out
 from cfamc_zoo.folders import Labelled, describe, find_labelled, find_parts, name_of
 from cfamc_zoo.parquet import find_parquet, read_encoded
+from cfamc_zoo.progress import Say
 from cfamc_zoo.zoo.images.decoding import read_images
 from cfamc_zoo.zoo.images.preprocess import fit
 from cfamc_zoo.zoo.network.head import Split
 from cfamc_zoo.zoo.network.spec import Preprocess
 from cfamc_zoo.zoo.release.folder import PROBE, Release
 from cfamc_zoo.zoo.release.probe_file import read_split
-
-Say = Callable[[str], None]
 
 
 @dataclass(frozen=True)

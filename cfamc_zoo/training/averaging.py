@@ -8,8 +8,8 @@ from torch import nn
 from cfamc_zoo.training.engine import Engine
 from cfamc_zoo.zoo.network.encoder import Encoder
 
-# BatchNorm's means and variances are over all positions of this many crops: within 2% of those
-# over all crops for a vector's 4096 values, less for images.
+# BatchNorm's means and variances are over all positions of this many crops: about 2% from those
+# over all crops for the values of a vector, less for those of an image.
 STATISTICS_CROPS = 4096
 
 

@@ -17,8 +17,9 @@ from cfamc_zoo.errors import TrainingError
 from cfamc_zoo.training.distributed import rank
 from cfamc_zoo.training.engine import Engine
 from cfamc_zoo.training.recipe import Recipe, recipe_from_json
+from cfamc_zoo.zoo.catalogue.resolve import CHECKPOINT
 
-FILE = "checkpoint.safetensors"
+FILE = CHECKPOINT
 
 
 @dataclass

@@ -9,7 +9,7 @@ from typing import Any
 
 from cfamc_zoo.atomic import atomic_file
 from cfamc_zoo.errors import UsageError
-from cfamc_zoo.training.loop import METRICS
+from cfamc_zoo.zoo.catalogue.resolve import METRICS
 
 CURVES = "curves.svg"
 SCHEMES = (

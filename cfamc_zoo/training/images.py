@@ -15,7 +15,6 @@ import tempfile
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -28,7 +27,7 @@ from cfamc_zoo.datasets import NAMED, SAMPLES, load_dataset
 from cfamc_zoo.errors import DataError, StorageError, UsageError
 from cfamc_zoo.folders import describe, find_below, find_parts, name_of
 from cfamc_zoo.parquet import count_rows, find_parquet, iterate_encoded
-from cfamc_zoo.progress import Bar, silent
+from cfamc_zoo.progress import Progress, Say, silent
 from cfamc_zoo.zoo.images.decoding import Source, read_images
 from cfamc_zoo.zoo.images.preprocess import fit
 from cfamc_zoo.zoo.network.spec import Preprocess
@@ -39,9 +38,6 @@ PIXELS, INDEX = "pixels.bin", "index.json"  # of a folder in the cache
 VERSION = "1"  # of that folder and of what turns a file into pixels
 NEW = ".new-"  # one that is being made
 SHOWN = 5  # reasons that a line on unreadable images names
-
-Say = Callable[[str], None]
-Progress = Callable[[str, int | None], AbstractContextManager[Bar]]
 
 
 @dataclass(frozen=True)

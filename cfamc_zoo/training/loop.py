@@ -26,9 +26,9 @@ from cfamc_zoo.training.engine import Engine
 from cfamc_zoo.training.faults import training_faults
 from cfamc_zoo.training.recipe import Recipe
 from cfamc_zoo.training.start import Start
+from cfamc_zoo.zoo.catalogue.resolve import METRICS
 from cfamc_zoo.zoo.network.encoder import Encoder
 
-METRICS = "metrics.jsonl"
 LONGEST_SILENCE = 60.0  # seconds; ten batches of the paper's recipe take a laptop half an hour
 
 

@@ -11,14 +11,15 @@ import torch
 
 from cfamc_zoo.atomic import storage_errors
 from cfamc_zoo.errors import OutputExistsError, UsageError
-from cfamc_zoo.progress import Bar
+from cfamc_zoo.progress import Bar, Progress, Say
 from cfamc_zoo.training import distributed
 from cfamc_zoo.training.checkpoint import FILE, read_progress, read_recipe
-from cfamc_zoo.training.images import Progress, Say, data_name, recorded, training_images
+from cfamc_zoo.training.images import data_name, recorded, training_images
 from cfamc_zoo.training.loop import Report, Result, train
 from cfamc_zoo.training.recipe import Recipe, load_recipe
 from cfamc_zoo.training.start import start_from
 from cfamc_zoo.version import __version__
+from cfamc_zoo.zoo.catalogue.resolve import RELEASE
 from cfamc_zoo.zoo.release.config import FORMAT_VERSION, ReleaseConfig
 from cfamc_zoo.zoo.release.loading import save_release
 
@@ -141,9 +142,8 @@ def run_job(
     first = distributed.rank() == 0
     start = start_from(job.start, job.recipe) if job.start is not None else None
     done = _open(job)
-    quiet: Say = lambda text: None  # noqa: E731
     images = training_images(
-        job.data, job.recipe.size, say=say if first else quiet, progress=progress, stop=stop
+        job.data, job.recipe.size, say=say if first else _say_nothing, progress=progress, stop=stop
     )
     if done:
         images.check(job.run)
@@ -161,6 +161,10 @@ def run_job(
         )
     kept = first and result.encoder is not None
     return Trained(result, _release(job, result, device) if kept else None)
+
+
+def _say_nothing(text: str) -> None:
+    """Of several processes the first alone speaks."""
 
 
 def _open(job: Job) -> int:
@@ -213,7 +217,7 @@ def _release(job: Job, result: Result, device: torch.device) -> Path:
         provenance=provenance,
         licence="Apache-2.0",
     )
-    return save_release(job.run / "release", result.encoder.eval(), config).folder
+    return save_release(job.run / RELEASE, result.encoder.eval(), config).folder
 
 
 def train_here(job: Job, device: torch.device, bars: Progress) -> Trained:
@@ -224,6 +228,4 @@ def train_here(job: Job, device: torch.device, bars: Progress) -> Trained:
         with bars(job.recipe.name, None) as bar:
             yield on_bar(bar)
 
-    return run_job(
-        job, device, watch=watch, say=lambda text: None, progress=bars, stop=lambda: False
-    )
+    return run_job(job, device, watch=watch, say=_say_nothing, progress=bars, stop=lambda: False)

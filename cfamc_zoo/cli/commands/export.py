@@ -63,6 +63,7 @@ def export(
         raise UsageError(f"folder {str(target.parent)!r} does not exist; create it first")
 
     from cfamc_zoo.datasets import load_dataset
+    from cfamc_zoo.export.publish import COMPARED
 
     if single_file is not None:
         from cfamc_zoo.export.single_file import export_single_file
@@ -72,7 +73,7 @@ def export(
                 _release(run),
                 single_file.absolute(),
                 kind="classifier" if classifier else "features",
-                images=load_dataset("cifar10-sample").images[:256],
+                images=load_dataset("cifar10-sample").images[:COMPARED],
             )
         if json:
             output.json_result({"file": str(single_file), **checked})
@@ -95,7 +96,7 @@ def export(
             )
         others[PROBE] = probe.read_bytes()
         attach_probe(encoder, others[PROBE], str(probe))
-    sample = load_dataset("cifar10-sample").first(256)
+    sample = load_dataset("cifar10-sample").first(COMPARED)
     with output.progress(f"writing and checking {target.name}", None):
         release = export_release(
             encoder,

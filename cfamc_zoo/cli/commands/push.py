@@ -31,13 +31,14 @@ def push(
     """Publish a release to the Hub, in one commit."""
     from cfamc_zoo.datasets import load_dataset
     from cfamc_zoo.export import push as hub
+    from cfamc_zoo.export.publish import CHECKED
     from cfamc_zoo.export.release import check_release
     from cfamc_zoo.zoo.catalogue.resolve import open_folder
     from cfamc_zoo.zoo.release.folder import CARD
 
     release = open_folder(folder)
     hub.check_pushable(release)
-    check_release(release, load_dataset("cifar10-sample").images[:64])
+    check_release(release, load_dataset("cifar10-sample").images[:CHECKED])
     visibility: hub.Visibility = "private" if private else "public"
     unasked = ""
     try:

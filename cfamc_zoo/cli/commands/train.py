@@ -94,7 +94,7 @@ def train(
 
 
 def _summary(job: Job, trained: Trained) -> dict[str, Any]:
-    from cfamc_zoo.training.loop import METRICS
+    from cfamc_zoo.zoo.catalogue.resolve import METRICS
 
     return {
         "run": str(job.run),

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -21,7 +20,8 @@ from cfamc_zoo.evaluation.heads.neighbours import NEIGHBOURS, nearest_votes
 from cfamc_zoo.evaluation.heads.published import EPOCHS, fit_published_head
 from cfamc_zoo.evaluation.intervals import wilson
 from cfamc_zoo.evaluation.robustness import evaluate
-from cfamc_zoo.evaluation.subject import Material, Say, fitting_images
+from cfamc_zoo.evaluation.subject import Material, fitting_images
+from cfamc_zoo.progress import Progress, Say, silent
 from cfamc_zoo.zoo.network.classifier import Classifier
 from cfamc_zoo.zoo.network.encoder import Encoder
 from cfamc_zoo.zoo.network.multicrop import MultiCrop
@@ -35,25 +35,6 @@ ATTACKED = 1000  # held-out training images that are attacked to select a robust
 EPS = "8/255"  # of that attack, where the encoder was trained against none
 # The training accuracy is that far over the test accuracy, in percent: a head fits its images.
 OVERFITTED = 20
-
-
-class Bar(Protocol):
-    """What is told of progress."""
-
-    def advance(self, n: int = 1, status: str = "") -> None: ...
-
-
-Progress = Callable[[str, int | None], AbstractContextManager[Bar]]
-
-
-class _Silent:
-    def advance(self, n: int = 1, status: str = "") -> None:
-        pass
-
-
-def silent(description: str, total: int | None) -> AbstractContextManager[Bar]:
-    """Tells nobody."""
-    return nullcontext(_Silent())
 
 
 @dataclass(frozen=True)

@@ -14,8 +14,8 @@ from cfamc_zoo.zoo.catalogue.registry import ModelSpec, bundled_folder, known_mo
 from cfamc_zoo.zoo.release.folder import CONFIG, Release, open_release
 
 # What training writes into the folder of a run, and where its release is when it has ended.
-CHECKPOINT, RELEASE = "checkpoint.safetensors", "release"
-OF_A_RUN = (CHECKPOINT, "metrics.jsonl")
+CHECKPOINT, METRICS, RELEASE = "checkpoint.safetensors", "metrics.jsonl", "release"
+OF_A_RUN = (CHECKPOINT, METRICS)
 REINSTALL = "pip install --force-reinstall cfamc-zoo"
 REPOSITORY = re.compile(
     r"(?P<repo>[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*)(@(?P<revision>[\w./-]+))?"

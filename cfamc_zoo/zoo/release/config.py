@@ -138,6 +138,3 @@ class ReleaseConfig:
             for name, record in files.items()
         }
         return from_mapping(cls, values, where)
-
-
-# What the rest of a recipe is, training alone knows.
