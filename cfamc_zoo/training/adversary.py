@@ -10,13 +10,13 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from cfamc_zoo.zoo.threat import Linf
+from cfamc_zoo.zoo.threat import Threat
 
 
 def replay(
     crops: Tensor,
     delta: Tensor,
-    threat: Linf,
+    threat: Threat,
     *,
     step: float,
     replays: int,
@@ -32,7 +32,7 @@ def replay(
         crops: they stay the same within the replays.
         delta: the perturbation that the last batch left behind.
         threat: where delta may be.
-        step: of delta, along the sign of its gradient.
+        step: of delta, in the threat's norm, along the direction of steepest ascent.
         replays: m, the number of passes.
         update: one forward and backward pass on its argument and one step of the weights.
 
@@ -46,14 +46,14 @@ def replay(
         perturbed = (crops + delta).requires_grad_()
         update(perturbed)
         assert perturbed.grad is not None
-        delta = threat.project(crops, delta + step * perturbed.grad.sign())
+        delta = threat.project(crops, delta + step * threat.steepest(perturbed.grad))
     return delta
 
 
 def ascend(
-    crops: Tensor, threat: Linf, *, step: float, steps: int, loss: Callable[[Tensor], Tensor]
+    crops: Tensor, threat: Threat, *, step: float, steps: int, loss: Callable[[Tensor], Tensor]
 ) -> Tensor:
-    """PGD from zero: the perturbation after `steps` signed gradient steps up `loss`.
+    """PGD from zero: the perturbation after `steps` steps of steepest ascent of `loss`.
 
     Only the crops' gradient is computed. In the paper's public code the attack's passes also
     add to the weights' gradients, which the optimizer then steps on; here they do not.
@@ -62,5 +62,5 @@ def ascend(
     for _ in range(steps):
         perturbed = (crops + delta).requires_grad_()
         (gradient,) = torch.autograd.grad(loss(perturbed), perturbed)
-        delta = threat.project(crops, delta + step * gradient.sign())
+        delta = threat.project(crops, delta + step * threat.steepest(gradient))
     return delta

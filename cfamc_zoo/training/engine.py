@@ -29,7 +29,6 @@ from cfamc_zoo.training.recipe import (
 )
 from cfamc_zoo.zoo.device import fast_dtype
 from cfamc_zoo.zoo.network.encoder import Encoder, build_projector
-from cfamc_zoo.zoo.threat import Linf, parse_epsilon
 
 
 class Engine:
@@ -123,8 +122,7 @@ class Engine:
             self._update(torch.cat((clean, crops)) if self.clean_views else crops)
 
         match self.recipe.adversary:
-            case FreeAdversary(eps=eps, step=size, replays=replays):
-                threat = Linf(parse_epsilon(eps))
+            case FreeAdversary(threat=threat, step=size, replays=replays):
                 self.delta = replay(
                     attacked, self.delta, threat, step=size, replays=replays, update=update
                 )
@@ -149,16 +147,16 @@ class Engine:
         match self.recipe.adversary:
             case NoAdversary():
                 return torch.zeros_like(attacked)
-            case FreeAdversary(eps=eps):
-                return Linf(parse_epsilon(eps)).project(attacked, self.delta)
-            case PgdAdversary(eps=eps, step=size, steps=steps):
+            case FreeAdversary(threat=threat):
+                return threat.project(attacked, self.delta)
+            case PgdAdversary(threat=threat, step=size, steps=steps):
                 # SimCLR's attack drives a crop's copy away from the crop itself; EMP's drives
                 # the views apart as training draws them together.
                 origin = attacked if self.clean_views else attacked[:0]
                 self.encoder.requires_grad_(False)
                 delta = ascend(
                     attacked,
-                    Linf(parse_epsilon(eps)),
+                    threat,
                     step=size,
                     steps=steps,
                     loss=lambda x: self._objective(self.attacked, torch.cat((origin, x)))[0],

@@ -18,7 +18,7 @@ from cfamc_zoo.training.compilation import Compilation
 from cfamc_zoo.training.objectives import Objective
 from cfamc_zoo.training.objectives.emp import Emp
 from cfamc_zoo.zoo.network.spec import Architecture
-from cfamc_zoo.zoo.threat import parse_epsilon
+from cfamc_zoo.zoo.threat import Threat, threat_of
 
 Pair = tuple[float, float]
 
@@ -46,24 +46,42 @@ class NoAdversary:
     kind: Literal["none"] = "none"
 
 
+class Bounded:
+    """An adversary whose perturbations stay in a ball."""
+
+    eps: str
+    norm: str
+
+    @property
+    def threat(self) -> Threat:
+        """The ball.
+
+        Raises:
+            UsageError: an unknown norm or an impossible radius.
+        """
+        return threat_of(self.norm, self.eps)
+
+
 @dataclass(frozen=True)
-class FreeAdversary:
+class FreeAdversary(Bounded):
     """Free adversarial training: each batch replayed, one backward pass for both gradients."""
 
     kind: Literal["free"] = "free"
-    eps: str = "8/255"  # L-infinity radius, pixels in [0, 1]
+    eps: str = "8/255"  # radius, pixels in [0, 1]
     step: float = 0.01  # of the perturbation, a replay
     replays: int = 3
+    norm: str = "linf"  # of radius and step
 
 
 @dataclass(frozen=True)
-class PgdAdversary:
+class PgdAdversary(Bounded):
     """Each batch perturbed by projected gradient ascent, from zero, before its one update."""
 
     kind: Literal["pgd"] = "pgd"
-    eps: str = "8/255"  # L-infinity radius, pixels in [0, 1]
+    eps: str = "8/255"  # radius, pixels in [0, 1]
     step: float = 0.01
     steps: int = 5
+    norm: str = "linf"  # of radius and step
 
 
 Adversary = NoAdversary | FreeAdversary | PgdAdversary
@@ -144,7 +162,7 @@ class Recipe:
             case PgdAdversary(steps=passes):
                 _require(passes >= 1, "adversary.steps", passes, "at least 1")
         if not isinstance(self.adversary, NoAdversary):
-            parse_epsilon(self.adversary.eps)
+            _ = self.adversary.threat  # refuses what is none
             _require(self.adversary.step > 0, "adversary.step", self.adversary.step, "over 0")
 
     @property
@@ -157,7 +175,7 @@ class Recipe:
         """What the encoder is trained to withstand, as a release states it; {} for standard."""
         if isinstance(self.adversary, NoAdversary):
             return {}
-        return {"norm": "linf", "eps": self.adversary.eps}
+        return {"norm": self.adversary.norm, "eps": self.adversary.eps}
 
     def to_json(self) -> dict[str, Any]:
         return asdict(self)

@@ -24,7 +24,7 @@ from cfamc_zoo.zoo.threat import Linf
 EPOCHS = ("clean", "clean", "attacked", "attacked", "clean", "clean")
 BATCH = 256
 RATE = 3e-4  # of Adam
-EPS, STEP, STEPS = 8 / 255, 0.01, 5  # of the attack on the head in training
+THREAT, STEP, STEPS = Linf.of("8/255"), 0.01, 5  # of the attack on the head in training
 
 
 def fit_published_head(
@@ -52,7 +52,7 @@ def fit_published_head(
     """
     if len(images) < BATCH:
         raise DataError(f"{len(images)} images are fewer than the protocol's batch of {BATCH}")
-    device, threat = clean.device, Linf(EPS)
+    device = clean.device
     generator = torch.Generator().manual_seed(seed)
     torch.manual_seed(seed)
     head = nn.Linear(clean.shape[1], classes).to(device)
@@ -64,7 +64,7 @@ def fit_published_head(
             features = clean[chosen.to(device)]
             if kind == "attacked":
                 x = network_input(images[chosen.numpy()], device)
-                x = x + _attack(encoder, head, feature, x, y, threat)
+                x = x + _attack(encoder, head, feature, x, y)
                 with torch.no_grad():
                     features = encoder(x, feature)
             optimizer.zero_grad()
@@ -74,9 +74,7 @@ def fit_published_head(
     return head.eval().requires_grad_(False)
 
 
-def _attack(
-    encoder: nn.Module, head: nn.Linear, feature: str, x: Tensor, y: Tensor, threat: Linf
-) -> Tensor:
+def _attack(encoder: nn.Module, head: nn.Linear, feature: str, x: Tensor, y: Tensor) -> Tensor:
     """The perturbation after all steps, searched in the device's fast precision."""
     dtype = fast_dtype(x.device)
     delta = torch.zeros_like(x)
@@ -86,5 +84,5 @@ def _attack(
             logits = head(encoder(point, feature))
         loss = F.cross_entropy(logits.float(), y)
         (gradient,) = torch.autograd.grad(loss, point)
-        delta = threat.project(x, delta + STEP * gradient.sign())
+        delta = THREAT.project(x, delta + STEP * THREAT.steepest(gradient))
     return delta
