@@ -195,15 +195,15 @@ def attack(
             with the images; either of another type or shape.
         ModelError: the model raises, or returns something else than finite logits.
     """
-    from cfamc_zoo.evaluation.arguments import norm_of, radii_of, whole
+    from cfamc_zoo.evaluation.arguments import norm_of, threats_of, whole
     from cfamc_zoo.evaluation.assessment import Terms, assess
     from cfamc_zoo.evaluation.attacks.settings import attack_of
 
-    norm = norm_of(norm)
+    kind = norm_of(norm)
     terms = Terms(
-        attack_of(attack, settings, norm),
-        radii_of(eps, norm),
-        norm,
+        attack_of(attack, settings, kind),
+        [threat.text for threat in threats_of(eps, kind)],
+        kind.norm,
         whole(seed, "seed", least=0),
         None if batch_size is None else whole(batch_size, "batch_size", least=1),
     )

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from cfamc_zoo.errors import DataError, UnknownNameError, UsageError
-from cfamc_zoo.zoo.threat import NORMS, threat_of
+from cfamc_zoo.zoo.threat import NORMS, Threat
 
 CHANNELS = (1, 3, 4)  # of nearly all images; tell which end of a shape they are at
 TURNED = "turn them, as with images.permute(0, 3, 1, 2)"
@@ -103,17 +103,16 @@ def labels_of(labels: object, *, count: int, classes: int, device: torch.device)
     return y.to(device)
 
 
-def radii_of(eps: object, norm: str) -> list[str]:
-    """Radii as text, each one possible in that norm.
+def threats_of(eps: object, norm: type[Threat]) -> list[Threat]:
+    """The balls of these radii, each once.
 
     Args:
         eps: one radius or several: text like "8/255" (several with commas), any number, a Fraction,
             or a scalar of NumPy or torch; several as a list or an array of these.
-        norm: "linf" or "l2".
+        norm: of all of them.
 
     Raises:
         UsageError: none, or one that cannot be read or is impossible.
-        UnknownNameError: another norm.
     """
     if isinstance(eps, str):
         values: Sequence[object] = eps.split(",")
@@ -123,14 +122,11 @@ def radii_of(eps: object, norm: str) -> list[str]:
         values = list(eps) if isinstance(eps, list | tuple | range) else [eps]
     if not values:
         raise UsageError("there is no radius; give at least one, like 8/255")
-    radii = list(dict.fromkeys(map(radius_text, values)))
-    for radius in radii:
-        threat_of(norm, radius)
-    return radii
+    return [norm.of(text) for text in dict.fromkeys(map(radius_text, values))]
 
 
-def norm_of(norm: object) -> str:
-    """ "linf" or "l2", in capitals too.
+def norm_of(norm: object) -> type[Threat]:
+    """The norm of that name, in capitals too.
 
     Raises:
         UnknownNameError: another one.
@@ -138,7 +134,7 @@ def norm_of(norm: object) -> str:
     name = str(norm)
     if name.lower() not in NORMS:
         raise UnknownNameError("norm", name, NORMS)
-    return name.lower()
+    return NORMS[name.lower()]
 
 
 def whole(value: object, name: str, *, least: int) -> int:

@@ -7,7 +7,6 @@ AutoAttack.
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -20,7 +19,7 @@ from cfamc_zoo.evaluation.attacks.pgd import Pgd
 from cfamc_zoo.evaluation.robustness import Accuracy, evaluate
 from cfamc_zoo.evaluation.victim.batching import gathered
 from cfamc_zoo.evaluation.victim.model import Victim, attacked
-from cfamc_zoo.zoo.threat import parse_epsilon
+from cfamc_zoo.zoo.threat import parse_epsilon, threat_of
 
 LOOKED_AT = 32  # images, at most, that the checks run on
 NOISE = 1e-4  # of the largest logit: more between two equal calls is randomness
@@ -198,7 +197,7 @@ def _checks(
                 f"{FEW}; more steps should never help the model: its gradients mislead",
             )
         )
-    whole = "1" if norm == "linf" else f"{math.sqrt(x[0].numel()):.6f}"
+    whole = threat_of(norm, eps).everything(x[0].numel()).text
     everything = Ensemble("PGD", (Pgd(MANY), Pgd(MANY, loss="margin")))
     left = survivors(everything, whole)
     if left:

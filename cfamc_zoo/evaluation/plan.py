@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from cfamc_zoo.evaluation.attacks.choice import Choice
 from cfamc_zoo.evaluation.outputs import NOWHERE, Outputs
 from cfamc_zoo.zoo.catalogue.registry import list_models
-from cfamc_zoo.zoo.threat import parse_epsilon, threat_of
+from cfamc_zoo.zoo.threat import Threat
 
 if TYPE_CHECKING:
     import numpy as np
@@ -116,28 +116,29 @@ class Plan:
 
     Attributes:
         choice: the attack.
-        norm: "linf" or "l2".
-        epsilons: radii as they were given.
+        threats: of one norm; at least one.
         seed: of all draws.
         asked: which model, images and head.
         outputs: files to write.
         batch_size: images at a time; None is 128, 512 on a GPU.
-
-    Raises:
-        UsageError: an unknown norm or an impossible radius.
     """
 
     choice: Choice
-    norm: str
-    epsilons: list[str]
+    threats: list[Threat]
     seed: int = 0
     asked: Asked = Asked()
     outputs: Outputs = NOWHERE
     batch_size: int | None = None
 
-    def __post_init__(self) -> None:
-        for eps in self.epsilons:
-            threat_of(self.norm, eps)
+    @property
+    def norm(self) -> str:
+        """Name of the norm."""
+        return self.threats[0].norm
+
+    @property
+    def epsilons(self) -> list[str]:
+        """Radii as they were given."""
+        return [threat.text for threat in self.threats]
 
     def batch(self, device: torch.device) -> int:
         return self.batch_size or batch_size_on(device)
@@ -145,9 +146,7 @@ class Plan:
     @property
     def largest(self) -> int:
         """Which of the radii is the largest: pictures show it."""
-        return max(
-            range(len(self.epsilons)), key=lambda i: parse_epsilon(self.epsilons[i], self.norm)
-        )
+        return max(range(len(self.threats)), key=lambda i: self.threats[i].eps)
 
     def command(self, subject: Subject) -> str:
         """What measures the same again, from any folder, as a shell takes it.

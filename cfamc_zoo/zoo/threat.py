@@ -10,7 +10,7 @@ from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from decimal import Decimal
 from fractions import Fraction
-from typing import TYPE_CHECKING, ClassVar, Self
+from typing import TYPE_CHECKING, Annotated, ClassVar, Self
 
 from cfamc_zoo.errors import UnknownNameError, UsageError
 
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 LONGEST, LARGEST = 100, 40  # characters and digits: 1e999999999 would take for ever
+Length = Annotated[float, "in pixel units of [0, 1]"]  # of a step: written like a radius
 ROUNDS = 40  # of Newton's method, at most; about ten are usual
 CLOSE = 1e-6  # of what is missing, relative: near enough
 
@@ -50,7 +51,7 @@ class Threat(ABC):
         Raises:
             UsageError: an impossible radius.
         """
-        return cls(cls.length(text), text)
+        return cls(cls.length(text), text.strip())
 
     @classmethod
     def length(cls, text: str, *, what: str = "epsilon") -> float:

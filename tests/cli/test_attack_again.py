@@ -17,6 +17,7 @@ from cfamc_zoo.export.release import export_release
 from cfamc_zoo.zoo.network.classifier import Classifier
 from cfamc_zoo.zoo.release.folder import PROBE
 from cfamc_zoo.zoo.release.loading import probe_bytes
+from cfamc_zoo.zoo.threat import L2
 from tests.conftest import make_config
 
 
@@ -103,14 +104,14 @@ def test_crops_are_said(attack, place, tmp_path, tiny_release, sample):
 def test_every_field_that_matters_is_in_the_command(tiny_release):
     """A field that is added must be carried too, or be known not to matter."""
     assert {f.name for f in dataclasses.fields(Plan)} == {
-        *("choice", "norm", "epsilons", "seed", "asked"),  # carried
+        *("choice", "threats", "seed", "asked"),  # carried
         *("outputs", "batch_size"),  # of no matter to a verdict
     }
     asked = Asked("some/model", "cifar100", "knn", None, "projection", 3, 77)
     assert {f.name for f in dataclasses.fields(Asked)} == {
         *("model", "data", "head", "probe", "features", "crops", "limit")
     }
-    plan = Plan(Choice("pgd"), "linf", ["1/255"], 5, asked)
+    plan = Plan(Choice("pgd"), [L2.of("1/255")], 5, asked)
     words = plan.command(None)
-    for value in ("some/model", "cifar100", "knn", "projection", "3", "77", "1/255", "5"):
+    for value in ("some/model", "cifar100", "knn", "projection", "3", "77", "l2", "1/255", "5"):
         assert value in shlex.split(words)

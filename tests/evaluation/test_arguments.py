@@ -9,13 +9,13 @@ import torch
 from torch.nn.functional import one_hot
 
 from cfamc_zoo.errors import DataError, UnknownNameError, UsageError
-from cfamc_zoo.evaluation.arguments import images_of, labels_of, norm_of, radii_of, whole
+from cfamc_zoo.evaluation.arguments import images_of, labels_of, norm_of, threats_of, whole
 from cfamc_zoo.evaluation.attacks.feature import FeatureAttack
 from cfamc_zoo.evaluation.attacks.pgd import Pgd
 from cfamc_zoo.evaluation.attacks.settings import attack_of
 from cfamc_zoo.evaluation.attacks.square import Square
 from cfamc_zoo.evaluation.features import evaluate_features
-from cfamc_zoo.zoo.threat import parse_epsilon
+from cfamc_zoo.zoo.threat import L2, NORMS, Linf
 from tests.conftest import make_encoder
 
 X = torch.rand(6, 3, 5, 4, generator=torch.Generator().manual_seed(0))
@@ -160,7 +160,7 @@ def test_tensors_of_inference_mode_become_plain_ones():
     ],
 )
 def test_radii_of_every_form(eps, radii):
-    assert radii_of(eps, "linf") == radii
+    assert [threat.text for threat in threats_of(eps, Linf)] == radii
 
 
 @pytest.mark.parametrize(
@@ -187,19 +187,19 @@ def test_radii_of_every_form(eps, radii):
 )
 def test_radii_that_are_refused(eps, norm, said):
     with pytest.raises(UsageError) as raised:
-        radii_of(eps, norm)
+        threats_of(eps, NORMS[norm])
     assert said in str(raised.value)
     assert "\n" not in str(raised.value)
 
 
 def test_what_the_advice_on_a_radius_names_is_taken():
     for text in ("3.0", "1000.0", "3/255", "7/2"):
-        assert parse_epsilon(text, "l2") == float(Fraction(text))
-    assert parse_epsilon("1.5/255") == parse_epsilon(" 3 / 510 ") == 1.5 / 255
+        assert L2.of(text).eps == float(Fraction(text))
+    assert Linf.of("1.5/255").eps == Linf.of(" 3 / 510 ").eps == 1.5 / 255
 
 
 def test_norms_and_whole_numbers():
-    assert [norm_of(n) for n in ("linf", "Linf", "L2")] == ["linf", "linf", "l2"]
+    assert [norm_of(n) for n in ("linf", "Linf", "L2")] == [Linf, Linf, L2]
     with pytest.raises(UnknownNameError, match="did you mean linf"):
         norm_of(np.inf)
     assert whole(np.int64(3), "seed", least=0) == 3
@@ -219,8 +219,8 @@ def test_norms_and_whole_numbers():
     ],
 )
 def test_settings_by_keyword(name, settings, attack):
-    assert attack_of(name, settings, "linf") == attack
-    assert attack_of("pgd", {"step_size": 1.5}, "l2") == Pgd(step_size=1.5)
+    assert attack_of(name, settings, Linf) == attack
+    assert attack_of("pgd", {"step_size": 1.5}, L2) == Pgd(step_size=1.5)
 
 
 @pytest.mark.parametrize(
@@ -235,7 +235,7 @@ def test_settings_by_keyword(name, settings, attack):
         ("pgd", {"step_size": 2}, "step size '2.0' is over 1"),
         ("pgd", {"start": "rnd"}, "did you mean random"),
         ("apgd", {"loss": 3}, "unknown loss '3'"),
-        (Pgd(step_size=2), {}, "step size is 2"),
+        (Pgd(step_size=2), {}, "step size '2.0' is over 1"),
         (Pgd(), {"steps": 3}, "write it in Pgd(...)"),
         (Pgd, {}, "like Pgd()"),
         (FeatureAttack(), {}, "an attack on an encoder"),
@@ -244,7 +244,7 @@ def test_settings_by_keyword(name, settings, attack):
 )
 def test_settings_that_are_refused(name, settings, said):
     with pytest.raises(UsageError) as raised:
-        attack_of(name, settings, "linf")
+        attack_of(name, settings, Linf)
     assert said in str(raised.value)
 
 

@@ -14,6 +14,7 @@ from cfamc_zoo.cli.options import Device, Json, Limit, Model, Seed, Threads
 from cfamc_zoo.errors import UnknownNameError, UsageError
 from cfamc_zoo.evaluation.attacks.choice import ATTACKS, FEATURE, Choice, named_once, read_settings
 from cfamc_zoo.zoo.network.spec import FEATURES
+from cfamc_zoo.zoo.threat import NORMS, norm_called
 
 if TYPE_CHECKING:
     from cfamc_zoo.datasets import LabelledImages
@@ -27,7 +28,7 @@ def attack(
         str, typer.Option(help="Radius in pixels of [0, 1]; several with commas.")
     ] = "8/255",
     attack: Annotated[str, typer.Option(help=", ".join(ATTACKS) + ".")] = "pgd",
-    norm: Annotated[str, typer.Option(help="linf or l2.")] = "linf",
+    norm: Annotated[str, typer.Option(help=" or ".join(NORMS) + ".")] = "linf",
     steps: Annotated[
         int | None,
         typer.Option(help="Gradient steps, or queries of square. [default: 20, 100, 5000]"),
@@ -97,8 +98,9 @@ def attack(
         "loss": loss,
         "distance": distance,
     }
+    kind = norm_called(norm)
     pairs = [(name, value) for name, value in options.items() if value is not None]
-    choice = Choice(attack, named_once([*pairs, *read_settings(settings or [])]), norm)
+    choice = Choice(attack, named_once([*pairs, *read_settings(settings or [])]), kind)
     if head not in ("probe", "knn"):
         raise UnknownNameError("head", head, ("probe", "knn"))
     if head == "knn" and probe is not None:
@@ -112,8 +114,7 @@ def attack(
 
     plan = Plan(
         choice,
-        norm,
-        [part.strip() for part in eps.split(",")],
+        [kind.of(part) for part in eps.split(",")],
         seed,
         Asked(model, data, head, probe, features, crops, limit),
         Outputs(save, report, state),

@@ -14,9 +14,12 @@ from cfamc_zoo.evaluation.attacks.batch import Batch
 from cfamc_zoo.evaluation.attacks.draws import on_surface
 from cfamc_zoo.evaluation.attacks.gradient import gradient_of
 from cfamc_zoo.evaluation.attacks.losses import (
+    DLR,
     LOSSES,
+    TARGETED_DLR,
     LossName,
     difference,
+    fewer_rivals,
     rivals_of,
     targeted_dlr,
 )
@@ -59,10 +62,19 @@ class Apgd:
     def name(self) -> str:
         return f"APGD-{self.loss.upper()}"
 
+    def substitutions(self, classes: int) -> list[str]:
+        """As `Attack` says."""
+        if self.loss != "dlr" or classes >= DLR:
+            return []
+        return [
+            f"the DLR loss needs {DLR} classes, the model has {classes}; the margin was maximized "
+            "in its place"
+        ]
+
     def run(self, victim: Victim, batch: Batch, threat: Threat) -> Tensor:
         """As `Attack.run`."""
         survivors = Survivors(victim, batch)
-        loss = LOSSES["margin" if self.loss == "dlr" and victim.classes < 3 else self.loss]
+        loss = LOSSES["margin" if self.loss == "dlr" and victim.classes < DLR else self.loss]
         for _ in survivors.runs(self.restarts):
             ascend(
                 survivors, threat, lambda logits: loss(logits, survivors.labels), steps=self.steps
@@ -93,10 +105,19 @@ class ApgdTargeted:
     def name(self) -> str:
         return "APGD-T"
 
+    def substitutions(self, classes: int) -> list[str]:
+        """As `Attack` says."""
+        ratio = (
+            f"the targeted DLR loss needs {TARGETED_DLR} classes, the model has {classes}; the "
+            "difference of the two logits was maximized in its place"
+        )
+        said = [ratio] if classes < TARGETED_DLR else []
+        return said + fewer_rivals(self.targets, classes)
+
     def run(self, victim: Victim, batch: Batch, threat: Threat) -> Tensor:
         """As `Attack.run`."""
         survivors = Survivors(victim, batch)
-        loss = targeted_dlr if victim.classes >= 4 else difference
+        loss = targeted_dlr if victim.classes >= TARGETED_DLR else difference
         rivals = rivals_of(victim.logits(batch.images), batch.labels, self.targets)
 
         def objective(logits: Tensor) -> Tensor:

@@ -6,14 +6,15 @@ that class are its settings, so what it does not have is refused, not dropped.
 
 from __future__ import annotations
 
+import math
 import operator
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, fields
 from importlib import import_module
-from typing import TYPE_CHECKING, Any, get_args, get_type_hints
+from typing import TYPE_CHECKING, Any, Literal, get_args, get_origin, get_type_hints
 
 from cfamc_zoo.errors import UnknownNameError, UsageError
-from cfamc_zoo.zoo.threat import parse_epsilon
+from cfamc_zoo.zoo.threat import Length, Linf, Threat
 
 if TYPE_CHECKING:
     from cfamc_zoo.evaluation.attacks.ensemble import Ensemble
@@ -59,7 +60,7 @@ class Choice:
     Attributes:
         name: one of ATTACKS.
         given: settings by name; text, as a person writes it, or values.
-        norm: "linf" or "l2": of a step size, which is written like a radius.
+        norm: in which it is run; a step size is written like a radius.
 
     Raises:
         UnknownNameError: an unknown attack. Settings are checked when the attack is built.
@@ -67,7 +68,7 @@ class Choice:
 
     name: str = "pgd"
     given: Mapping[str, object] = field(default_factory=dict)
-    norm: str = "linf"
+    norm: type[Threat] = Linf
 
     def __post_init__(self) -> None:
         if self.name not in ATTACKS:
@@ -121,13 +122,18 @@ class Choice:
         return words
 
     def _built(self) -> Any:
+        from cfamc_zoo.evaluation.attacks.ensemble import check_norm
+
         found, hints = self._found(), self._hints()
         values = {}
         for name, value in self._renamed().items():
             if name not in hints or name in ATTACKS[self.name].fixed:
                 raise UsageError(f"{name} is not for {self.name}, {self._has()}")
             values[name] = self._converted(hints[name], name, value)
-        return found(**values, **ATTACKS[self.name].fixed) if isinstance(found, type) else found
+        if isinstance(found, type):
+            found = found(**values, **ATTACKS[self.name].fixed)
+        check_norm(found, self.norm)
+        return found
 
     def _found(self) -> Any:
         module, name = ATTACKS[self.name].where.split(":")
@@ -138,27 +144,27 @@ class Choice:
         found = self._found()
         if not isinstance(found, type):
             return {}
-        hints = get_type_hints(found)
+        hints = get_type_hints(found, include_extras=True)
         return {f.name: hints[f.name] for f in fields(found)}
 
     def _converted(self, hint: Any, name: str, value: object) -> Any:
         """The value as a field of that type holds it; its range is the class's to check."""
-        allowed = get_args(hint)
-        if hint is int:
-            return _integer(name, value)
-        if allowed and all(isinstance(one, str) for one in allowed):
-            if value not in allowed:
-                raise UnknownNameError(name, str(value), allowed)
-            return value
-        return None if value is None else self._length(name.replace("_", " "), value)
+        if type(None) in get_args(hint):  # "X | None"
+            if value is None:
+                return None
+            (hint,) = (one for one in get_args(hint) if one is not type(None))
+        if hint == Length:
+            return self._length(name.replace("_", " "), value)
+        if get_origin(hint) is not Literal:
+            return READERS[hint](name, value)
+        if value not in get_args(hint):
+            raise UnknownNameError(name, str(value), get_args(hint))
+        return value
 
     def _length(self, what: str, value: object) -> float:
-        """Of a step, in pixel units of [0, 1]."""
-        try:
-            text = value if isinstance(value, str) else str(float(value))  # type: ignore[arg-type]
-        except (TypeError, ValueError) as error:
-            raise UsageError(f"{what} is {value!r}; it must be a number, like 1/255") from error
-        length = parse_epsilon(text, self.norm, what=what)
+        """In pixel units of [0, 1]."""
+        text = value if isinstance(value, str) else str(_real(what, value))
+        length = self.norm.length(text, what=what)
         if length == 0:
             raise UsageError(f"{what} is {value!r}; it must be over 0, like 1/255")
         return length
@@ -212,3 +218,16 @@ def _integer(name: str, value: object) -> int:
         return int(value) if isinstance(value, str) else operator.index(value)  # type: ignore[arg-type]
     except (TypeError, ValueError) as error:
         raise UsageError(f"{name} is {value!r}; it must be a whole number") from error
+
+
+def _real(name: str, value: object) -> float:
+    try:
+        number = float(value)  # type: ignore[arg-type]
+    except (TypeError, ValueError) as error:
+        raise UsageError(f"{name} is {value!r}; it must be a number, like 0.5") from error
+    if not math.isfinite(number):
+        raise UsageError(f"{name} is {value!r}; it must be a finite number")
+    return number
+
+
+READERS: Mapping[Any, Callable[[str, object], object]] = {int: _integer, float: _real}

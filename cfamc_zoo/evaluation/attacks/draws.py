@@ -36,28 +36,13 @@ def in_ball(images: Tensor, threat: Threat, keys: Sequence[Key]) -> Tensor:
     Returns:
         (N, C, H, W), on the images' device.
     """
-    shape = images.shape[1:]
-    if threat.norm == "linf":
-        noise = draw(keys, lambda r: r.uniform(-threat.eps, threat.eps, shape))
-        return threat.project(images, noise.to(images))
-
-    def sample(generator: np.random.Generator) -> np.ndarray:
-        direction = generator.standard_normal(shape)
-        radius = threat.eps * generator.random() ** (1 / direction.size)
-        return direction * (radius / np.linalg.norm(direction))
-
-    return threat.project(images, draw(keys, sample).to(images))
+    noise = draw(keys, lambda generator: threat.random_inside(generator, images.shape[1:]))
+    return threat.project(images, noise.to(images))
 
 
 def on_surface(images: Tensor, threat: Threat, keys: Sequence[Key]) -> Tensor:
-    """Perturbations of norm eps, then clipped to the image: where AutoPGD starts.
-
-    Uniform noise scaled to the surface of the L-infinity ball, Gaussian of the L2 ball.
-    """
-    shape = images.shape[1:]
-    if threat.norm == "linf":
-        noise = draw(keys, lambda r: r.uniform(-1, 1, shape)).to(images)
-    else:
-        noise = draw(keys, lambda r: r.standard_normal(shape)).to(images)
+    """Perturbations of norm eps, then clipped to the image: where AutoPGD starts."""
+    noise = draw(keys, lambda generator: threat.random_direction(generator, images.shape[1:]))
+    noise = noise.to(images)
     size = threat.size(noise).view(-1, 1, 1, 1)
     return threat.project(images, noise * (threat.eps / size))

@@ -1,13 +1,15 @@
-"""Attacks by name, and ensembles: attacks in a row, each on what the ones before left survivors."""
+"""Ensembles: attacks in a row, each on the survivors of the ones before."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
+from cfamc_zoo.errors import UsageError
 from cfamc_zoo.evaluation.attacks.apgd import Apgd, ApgdTargeted
 from cfamc_zoo.evaluation.attacks.fab import FabTargeted
 from cfamc_zoo.evaluation.attacks.protocol import Attack
 from cfamc_zoo.evaluation.attacks.square import Square
+from cfamc_zoo.zoo.threat import Threat
 
 
 @dataclass(frozen=True)
@@ -34,22 +36,24 @@ def members_of(attack: Attack | Ensemble) -> tuple[Attack, ...]:
 
 
 def substitutions(attack: Attack | Ensemble, classes: int) -> list[str]:
-    """What is run in place of losses that so few classes do not define; one sentence each."""
+    """What is run in place of what so few classes do not define; one sentence each."""
     said = []
     for member in members_of(attack):
-        if isinstance(member, ApgdTargeted) and classes < 4:
-            said.append(
-                f"{member.name}: the targeted DLR loss needs 4 classes, the model has {classes}; "
-                "the difference of the two logits was maximized in its place"
-            )
-        if isinstance(member, Apgd) and member.loss == "dlr" and classes < 3:
-            said.append(
-                f"{member.name}: the DLR loss needs 3 classes, the model has {classes}; "
-                "the margin was maximized in its place"
-            )
-        if isinstance(member, ApgdTargeted | FabTargeted) and member.targets > classes - 1:
-            said.append(
-                f"{member.name}: all {classes - 1} wrong classes were targets, fewer than "
-                f"the usual {member.targets}"
-            )
+        own = getattr(member, "substitutions", None)
+        said += [f"{member.name}: {text}" for text in own(classes)] if own else []
     return said
+
+
+def check_norm(attack: Attack | Ensemble, norm: type[Threat]) -> None:
+    """Refuses an attack that is not made for that norm, before any work.
+
+    Raises:
+        UsageError: a member names its norms, and this one is not among them.
+    """
+    for member in members_of(attack):
+        norms = getattr(member, "norms", (norm.norm,))
+        if norm.norm not in norms:
+            raise UsageError(
+                f"{member.name} is not made for {norm.norm}, only for {', '.join(norms)}; run "
+                "another attack, like pgd"
+            )

@@ -11,7 +11,7 @@ from cfamc_zoo.evaluation.arguments import whole
 from cfamc_zoo.evaluation.attacks.batch import Batch
 from cfamc_zoo.evaluation.attacks.gradient import gradient_of
 from cfamc_zoo.evaluation.attacks.hyperplane import step_onto
-from cfamc_zoo.evaluation.attacks.losses import difference, rivals_of
+from cfamc_zoo.evaluation.attacks.losses import difference, fewer_rivals, rivals_of
 from cfamc_zoo.evaluation.attacks.survivors import Survivors
 from cfamc_zoo.evaluation.victim.model import Victim
 from cfamc_zoo.zoo.threat import Threat
@@ -46,6 +46,10 @@ class FabTargeted:
     @property
     def name(self) -> str:
         return "FAB-T"
+
+    def substitutions(self, classes: int) -> list[str]:
+        """As `Attack` says."""
+        return fewer_rivals(self.targets, classes)
 
     def run(self, victim: Victim, batch: Batch, threat: Threat) -> Tensor:
         """As `Attack.run`."""

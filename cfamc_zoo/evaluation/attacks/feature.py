@@ -15,7 +15,7 @@ from cfamc_zoo.evaluation.arguments import check_step, whole
 from cfamc_zoo.evaluation.attacks.draws import in_ball
 from cfamc_zoo.evaluation.attacks.gradient import gradient_of
 from cfamc_zoo.evaluation.victim.model import Victim
-from cfamc_zoo.zoo.threat import Threat
+from cfamc_zoo.zoo.threat import Length, Threat
 
 DistanceName = Literal["l2", "cosine"]
 
@@ -51,7 +51,7 @@ class FeatureAttack:
 
     distance: DistanceName = "l2"
     steps: int = 20
-    step_size: float | None = None
+    step_size: Length | None = None
 
     def __post_init__(self) -> None:
         if self.distance not in DISTANCES:
@@ -84,7 +84,7 @@ class FeatureAttack:
         sign: float,
     ) -> Tensor:
         """The best of all points visited, by the search's own measure."""
-        size = self.step_size or 2.5 * threat.eps / self.steps
+        size = self.step_size or threat.step_size(self.steps)
         measure = DISTANCES[self.distance]
         # Not at the image: there its own distance is zero, and has no gradient.
         delta = in_ball(images, threat, [(seed, run) for seed in seeds])

@@ -10,6 +10,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 LossName = Literal["ce", "margin", "dlr"]
+DLR, TARGETED_DLR = 3, 4  # classes that these need
 
 
 def cross_entropy(logits: Tensor, labels: Tensor) -> Tensor:
@@ -62,3 +63,10 @@ def rivals_of(logits: Tensor, labels: Tensor, count: int) -> Tensor:
     """(N, C) and (N,) to (N, min(count, C - 1)): the other classes, the likeliest first."""
     others = logits.scatter(1, labels[:, None], -torch.inf)
     return others.topk(min(count, logits.shape[1] - 1), dim=1).indices
+
+
+def fewer_rivals(count: int, classes: int) -> list[str]:
+    """A sentence for results, where there are not so many other classes."""
+    if count < classes:
+        return []
+    return [f"all {classes - 1} wrong classes were targets, fewer than the usual {count}"]

@@ -16,14 +16,14 @@ from cfamc_zoo.evaluation.attacks.gradient import gradient_of
 from cfamc_zoo.evaluation.attacks.losses import LOSSES, LossName
 from cfamc_zoo.evaluation.attacks.survivors import Survivors
 from cfamc_zoo.evaluation.victim.model import Victim
-from cfamc_zoo.zoo.threat import Threat
+from cfamc_zoo.zoo.threat import Length, Threat
 
 STARTS = ("random", "zero")
 
 
 @dataclass(frozen=True)
 class Pgd:
-    """PGD, in both norms.
+    """PGD.
 
     Attributes:
         steps: gradient steps of each restart.
@@ -38,7 +38,7 @@ class Pgd:
     """
 
     steps: int = 20
-    step_size: float | None = None
+    step_size: Length | None = None
     restarts: int = 1
     start: Literal["random", "zero"] = "random"
     loss: LossName = "ce"
@@ -60,7 +60,7 @@ class Pgd:
     def run(self, victim: Victim, batch: Batch, threat: Threat) -> Tensor:
         """As `Attack.run`."""
         survivors = Survivors(victim, batch)
-        size = self.step_size or 2.5 * threat.eps / self.steps
+        size = self.step_size or threat.step_size(self.steps)
         loss = LOSSES[self.loss]
         for _ in survivors.runs(self.restarts):
             x = survivors.images

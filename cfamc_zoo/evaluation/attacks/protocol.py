@@ -1,4 +1,4 @@
-"""What every attack is: settings, a name, the norms it exists for, and `run`."""
+"""What every attack is: settings, a name and `run`."""
 
 from __future__ import annotations
 
@@ -12,7 +12,14 @@ from cfamc_zoo.zoo.threat import Threat
 
 
 class Attack(Protocol):
-    """One attack."""
+    """One attack: a frozen dataclass, whose fields are its settings.
+
+    Of a type that `choice` knows how to read. It may have besides:
+
+    norms: names of the norms that it is made for; without them it is for all.
+    substitutions(classes): what it runs in place of what so few classes do not define, in
+        sentences.
+    """
 
     @property
     def name(self) -> str:

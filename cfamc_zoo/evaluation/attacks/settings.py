@@ -6,22 +6,26 @@ from collections.abc import Mapping
 
 from cfamc_zoo.errors import UsageError
 from cfamc_zoo.evaluation.attacks.choice import Choice
-from cfamc_zoo.evaluation.attacks.ensemble import Ensemble, members_of
+from cfamc_zoo.evaluation.attacks.ensemble import Ensemble, check_norm, members_of
 from cfamc_zoo.evaluation.attacks.feature import FeatureAttack
 from cfamc_zoo.evaluation.attacks.protocol import Attack
+from cfamc_zoo.zoo.threat import Threat
 
 
-def attack_of(attack: object, settings: Mapping[str, object], norm: str) -> Attack | Ensemble:
+def attack_of(
+    attack: object, settings: Mapping[str, object], norm: type[Threat]
+) -> Attack | Ensemble:
     """What is run against a classifier.
 
     Args:
         attack: a name as `cfamc-zoo attack --attack` takes it, or a value like `Pgd(steps=50)`.
         settings: of a named attack, by the names of its fields; "steps" are also Square's
             queries.
-        norm: "linf" or "l2": of a step size, which is written like a radius.
+        norm: in which it is run.
 
     Raises:
-        UsageError: no attack on a classifier, a setting that it lacks or an impossible one.
+        UsageError: no attack on a classifier, or none in that norm; a setting that it lacks or an
+            impossible one.
     """
     if isinstance(attack, str):
         return Choice(attack, settings, norm).attack()
@@ -38,6 +42,7 @@ def attack_of(attack: object, settings: Mapping[str, object], norm: str) -> Atta
         )
     for member in members_of(attack):  # type: ignore[arg-type]
         step = getattr(member, "step_size", None)
-        if norm == "linf" and step is not None and step > 1:
-            raise UsageError(f"step size is {step:g}; it must be in 0..1, like 1/255")
+        if step is not None:
+            norm.length(str(float(step)), what="step size")
+    check_norm(attack, norm)  # type: ignore[arg-type]
     return attack  # type: ignore[return-value]

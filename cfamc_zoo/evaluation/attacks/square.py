@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -39,6 +39,10 @@ class Square:
 
     queries: int = 5000
 
+    @property
+    def norms(self) -> tuple[str, ...]:
+        return tuple(PROPOSALS)
+
     def __post_init__(self) -> None:
         whole(self.queries, "queries", least=1)
 
@@ -51,7 +55,7 @@ class Square:
         survivors = Survivors(victim, batch)
         x, channels = batch.images, batch.images.shape[1]
         height, width = batch.images.shape[-2:]
-        proposal = _Linf(threat.eps) if threat.norm == "linf" else _L2(threat.eps)
+        proposal = PROPOSALS[threat.norm](threat.eps)
         draws = draw(_keys(batch, 0), lambda r: r.random((self.queries, 5 + channels)))
         # Drawn for the whole run; float32 on the device.
         draws = draws.to(x)
@@ -161,6 +165,9 @@ class _L2:
         fresh = _unit(_unit(own) + bump * _signs(draws[:, 5:])[:, :, None])
         delta.scatter_(2, here, fresh * (left / x.shape[1] + held).sqrt())
         return self._inside(x, delta)
+
+
+PROPOSALS: Mapping[str, type[_Linf] | type[_L2]] = {"linf": _Linf, "l2": _L2}
 
 
 def _norm(delta: Tensor) -> Tensor:

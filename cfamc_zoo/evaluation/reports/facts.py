@@ -12,6 +12,7 @@ from cfamc_zoo.evaluation.attacks.feature import FeatureAttack
 from cfamc_zoo.evaluation.attacks.protocol import Attack
 from cfamc_zoo.zoo.catalogue.registry import default_model, list_models
 from cfamc_zoo.zoo.release.folder import CARD, Release
+from cfamc_zoo.zoo.threat import NORMS
 
 LOSSES = {
     "ce": "cross entropy",
@@ -19,10 +20,6 @@ LOSSES = {
     "dlr": "difference of logits ratio (DLR)",
 }
 STARTS = {"random": "at random in the ball", "zero": "at the image itself"}
-NORMS = {
-    "linf": "L-infinity: the largest change of any value of the image",
-    "l2": "L2: the Euclidean length of the whole change",
-}
 DISTANCES = {"l2": "Euclidean", "cosine": "one minus the cosine of the angle"}
 HEADS = {
     "probe": "a linear classifier on frozen features",
@@ -84,7 +81,7 @@ WORDS: Mapping[str, tuple[str, Callable[[Any], str]]] = {
     "distance": ("distance of two vectors", _from(DISTANCES)),
     "targets": ("wrong classes aimed at", lambda n: f"the {n} likeliest"),
     "queries": ("queries of an image", lambda n: f"{n:,} at most"),
-    "norm": ("size of a perturbation", _from(NORMS)),
+    "norm": ("size of a perturbation", _from({name: norm.meaning for name, norm in NORMS.items()})),
     "eps": ("epsilon, its bound", lambda eps: f"{', '.join(eps)} of the pixel range"),
     "seed": ("random numbers", lambda seed: f"from seed {seed}"),
     "crops": ("crops", _crops),
