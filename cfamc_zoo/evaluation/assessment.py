@@ -30,7 +30,7 @@ from cfamc_zoo.evaluation.victim.logits import check_two
 from cfamc_zoo.evaluation.victim.model import classifier_of, device_of, frozen, own_modes, width_of
 from cfamc_zoo.progress import Bar, Silent, shown
 from cfamc_zoo.zoo.device import environment
-from cfamc_zoo.zoo.threat import parse_epsilon
+from cfamc_zoo.zoo.threat import parse_epsilon, threat_of
 
 Told = Callable[[int, int, str], object]  # images done, of how many, and what is going on
 
@@ -178,9 +178,8 @@ class Assessment:
             facts=facts_of(facts, terms.attack),
             accuracies=self.accuracies,
             worst=terms.attack.name,
-            norm=terms.norm,
+            threats=[threat_of(terms.norm, eps) for eps in terms.epsilons],
             doubts=[doubt.text for doubt in self.doubts],
-            pictures_eps=terms.epsilons[terms.largest],
             pictures=self.pictures,
             command=f"cfamc_zoo.attack(model, images, labels, attack={terms.attack!r}, "
             f"eps={terms.epsilons!r}, norm={terms.norm!r}, seed={terms.seed})",

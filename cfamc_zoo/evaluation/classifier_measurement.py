@@ -127,9 +127,8 @@ class ClassifierMeasurement(Measurement):
             facts=facts_of({**self.settings, **environment(self.device)}, self.attack),
             accuracies=self.accuracies,
             worst=worst,
-            norm=plan.norm,
+            threats=plan.threats,
             doubts=[d.text for d in self.doubts],
-            pictures_eps=shown,
             pictures=pictures_of(
                 self.classifier,
                 self.images,

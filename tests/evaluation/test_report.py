@@ -20,6 +20,7 @@ from cfamc_zoo.evaluation.reports.vector_page import VectorPage, render_vectors
 from cfamc_zoo.evaluation.robustness import Accuracy
 from cfamc_zoo.zoo.catalogue.registry import list_models
 from cfamc_zoo.zoo.release.folder import open_release
+from cfamc_zoo.zoo.threat import Linf
 
 HOSTILE = '<script>alert("x")</script>'
 
@@ -38,9 +39,8 @@ def page(**changes):
         "facts": [("seed", "0"), ("name", HOSTILE)],
         "accuracies": accuracies,
         "worst": "AutoAttack",
-        "norm": "linf",
+        "threats": [Linf.of("8/255")],
         "doubts": [],
-        "pictures_eps": "8/255",
         "pictures": [picture],
         "command": "cfamc-zoo attack",
         "date": "2026-01-31",
@@ -66,8 +66,7 @@ def vectors(**changes):
         "title": f"model {HOSTILE}",
         "facts": [("seed", "0"), ("name", HOSTILE)],
         "results": [result],
-        "norm": "linf",
-        "pictures_eps": "8/255",
+        "threats": [Linf.of("8/255")],
         "pictures": [
             Picture(clean, clean + 1 / 255, "image 1", "image 1", "image 0"),
             Picture(clean, clean + 1 / 255, "image 2", "image 2", HOSTILE),
@@ -109,7 +108,8 @@ def test_tags_close_and_nothing_is_fetched(make):
 def test_names_are_text(make):
     assert HOSTILE not in make()
     assert "&lt;script&gt;" in make()
-    assert HOSTILE not in make(command=HOSTILE, card=HOSTILE, date=HOSTILE, pictures_eps=HOSTILE)
+    threats = [Linf.of("8/255"), Linf(1.0, HOSTILE)]
+    assert HOSTILE not in make(command=HOSTILE, card=HOSTILE, date=HOSTILE, threats=threats)
     assert HOSTILE not in page(doubts=[HOSTILE])
 
 
@@ -146,7 +146,7 @@ def test_a_label_at_the_top_is_inside_the_picture():
     all_right = Accuracy("clean accuracy", "", "", [True] * 4, 1.0)
     robust = Accuracy("robust accuracy", "PGD-20", "1/255", [True] * 4, 1.0, 4)
     chart = Page(
-        "t", [], [all_right, robust], "PGD-20", "linf", [], "1/255", [], "cfamc-zoo attack"
+        "t", [], [all_right, robust], "PGD-20", [Linf.of("1/255")], [], [], "cfamc-zoo attack"
     ).chart()
     places = chart.lines()[0].places
     assert [p.label for p in places] == ["100.0", "100.0"]

@@ -17,7 +17,7 @@ from torch import nn
 
 from cfamc_zoo.evaluation.reports.chart import Chart, Point
 from cfamc_zoo.evaluation.robustness import Accuracy
-from cfamc_zoo.zoo.threat import parse_epsilon
+from cfamc_zoo.zoo.threat import Threat
 
 
 @dataclass(frozen=True)
@@ -68,10 +68,9 @@ class Page:
         facts: pairs of name and value, in words: norm, seed, versions, device, digests.
         accuracies: rows of `evaluate`.
         worst: the attack whose rows are the curve.
-        norm: of the radii.
+        threats: of the results, of one norm.
         doubts: sentences.
-        pictures_eps: the radius of the pictures.
-        pictures: a few images.
+        pictures: a few images of the largest radius.
         command: what makes the page again.
         card: where the model's card is; empty where that is not known.
         date: of the measurement.
@@ -81,9 +80,8 @@ class Page:
     facts: list[tuple[str, str]]
     accuracies: list[Accuracy]
     worst: str
-    norm: str
+    threats: list[Threat]
     doubts: list[str]
-    pictures_eps: str
     pictures: list[Picture]
     command: str
     card: str = ""
@@ -98,11 +96,16 @@ class Page:
         """The worst case at each radius."""
         return [a for a in self.accuracies if a.attack == self.worst]
 
+    @property
+    def pictures_eps(self) -> str:
+        return max(self.threats, key=lambda threat: threat.eps).text
+
     def chart(self) -> Chart:
         """Accuracy against epsilon, with its intervals."""
+        at = {"": 0.0} | {threat.text: threat.eps for threat in self.threats}
         points = [
             Point(
-                parse_epsilon(a.eps, self.norm) if a.attack else 0.0,
+                at[a.eps],
                 a.eps or "0",
                 a.value,
                 f"{a.value:.1f}",
@@ -111,7 +114,7 @@ class Page:
             for a in (self.clean, *self.robust)
         ]
         return Chart(
-            names=("accuracy, %", f"epsilon, the largest perturbation ({self.norm})"),
+            names=("accuracy, %", f"epsilon, the largest perturbation ({self.threats[0].norm})"),
             top=100,
             curves=[("accuracy", sorted(points, key=lambda p: p.x))],
             levels=[(level, str(level)) for level in (0, 25, 50, 75, 100)],

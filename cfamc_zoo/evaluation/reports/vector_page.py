@@ -8,7 +8,7 @@ from statistics import median
 from cfamc_zoo.evaluation.features import FeatureRobustness
 from cfamc_zoo.evaluation.reports.accuracy_page import Picture, render_template, today
 from cfamc_zoo.evaluation.reports.chart import Chart, Point, round_levels
-from cfamc_zoo.zoo.threat import parse_epsilon
+from cfamc_zoo.zoo.threat import Threat
 
 
 @dataclass(frozen=True)
@@ -19,9 +19,8 @@ class VectorPage:
         title: names the model, the feature and the data.
         facts: pairs of name and value, in words.
         results: one a radius.
-        norm: of the radii.
-        pictures_eps: the radius of the pictures.
-        pictures: a few pushed images.
+        threats: of the results, of one norm.
+        pictures: a few pushed images of the largest radius.
         command: what makes the page again.
         card: where the model's card is; empty where that is not known.
         date: of the measurement.
@@ -30,8 +29,7 @@ class VectorPage:
     title: str
     facts: list[tuple[str, str]]
     results: list[FeatureRobustness]
-    norm: str
-    pictures_eps: str
+    threats: list[Threat]
     pictures: list[Picture]
     command: str
     card: str = ""
@@ -46,6 +44,10 @@ class VectorPage:
     def typical(self) -> tuple[float, float, float]:
         return self.results[0].typical
 
+    @property
+    def pictures_eps(self) -> str:
+        return max(self.threats, key=lambda threat: threat.eps).text
+
     @staticmethod
     def number(distance: float) -> str:
         return f"{distance:.3g}"
@@ -58,7 +60,10 @@ class VectorPage:
         )
         levels = round_levels(max(self.typical[2], *(p.y for p in (*pushed, *pulled))))
         return Chart(
-            names=("distance of two vectors", f"epsilon, the largest perturbation ({self.norm})"),
+            names=(
+                "distance of two vectors",
+                f"epsilon, the largest perturbation ({self.threats[0].norm})",
+            ),
             top=levels[-1],
             curves=[
                 ("pushed", sorted([self._point("0", 0.0), *pushed], key=lambda p: p.x)),
@@ -69,8 +74,8 @@ class VectorPage:
         )
 
     def _point(self, eps: str, distance: float) -> Point:
-        at = parse_epsilon(eps, self.norm)
-        return Point(at, eps, distance, self.number(distance), distance, distance)
+        at = {"0": 0.0} | {threat.text: threat.eps for threat in self.threats}
+        return Point(at[eps], eps, distance, self.number(distance), distance, distance)
 
     def sentences(self, r: FeatureRobustness) -> list[tuple[str, str]]:
         """Each measure's name, and what it says."""
