@@ -1,4 +1,4 @@
-"""Every norm in the table against what a norm is, in float64: a new one is tested by being there."""
+"""Every norm in the table against what a norm is, in float64: a new one is tested with them."""
 
 import math
 

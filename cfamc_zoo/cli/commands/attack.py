@@ -28,7 +28,7 @@ def attack(
         str, typer.Option(help="Radius in pixels of [0, 1]; several with commas.")
     ] = "8/255",
     attack: Annotated[str, typer.Option(help=", ".join(ATTACKS) + ".")] = "pgd",
-    norm: Annotated[str, typer.Option(help=" or ".join(NORMS) + ".")] = "linf",
+    norm: Annotated[str, typer.Option(help=", ".join(NORMS) + ".")] = "linf",
     steps: Annotated[
         int | None,
         typer.Option(help="Gradient steps, or queries of square. [default: 20, 100, 5000]"),
