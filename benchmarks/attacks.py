@@ -67,7 +67,8 @@ ENSEMBLE = "autoattack"
 TURNS = {"official": 4.0, "ours": 2.0}  # seconds, so that both end at about the same time
 
 Verdicts = list[bool]
-Run = Callable[[Tensor, Tensor], Verdicts]
+Accuracies = tuple[float, float]  # clean and robust, parts of 1
+Tool = Callable[[Tensor, Tensor], Verdicts]
 
 
 class Bench:
@@ -141,7 +142,7 @@ def standing(model: nn.Module, attack: Callable, x: Tensor, y: Tensor, batch: in
     return verdicts
 
 
-def pgd_of(arguments: argparse.Namespace, subject: Subject) -> dict[str, Run]:
+def pgd_of(arguments: argparse.Namespace, subject: Subject) -> dict[str, Tool]:
     """The same PGD from three packages, on any images."""
     model = subject.model
     eps = parse_epsilon(arguments.eps)
@@ -258,62 +259,65 @@ def compare_autoattack(arguments: argparse.Namespace, subject: Subject) -> dict:
     return rows
 
 
+def robustbench_of(arguments: argparse.Namespace, subject: Subject) -> Accuracies:
+    """RobustBench's `benchmark()`, on our images in place of its download."""
+    # Before PEERS, which holds torchattacks' package of the same name.
+    sys.path.insert(sys.path.index(str(arguments.peers)), str(arguments.peers / REAL))
+    import robustbench.data as loading
+    from robustbench.eval import benchmark
+
+    x, y = subject.x, subject.y
+    data = loading.BenchmarkDataset(arguments.data.removesuffix("-sample"))
+    loading._clean_dataset_loaders[data] = lambda n, folder, transform: (x[:n], y[:n])
+    return benchmark(
+        subject.model,
+        n_examples=len(x),
+        dataset=data.value,
+        threat_model=OFFICIAL_NORMS[arguments.norm],
+        eps=parse_epsilon(arguments.eps, arguments.norm),
+        batch_size=arguments.batch,
+        device=x.device,
+    )
+
+
+def foolbox_of(arguments: argparse.Namespace, subject: Subject) -> Accuracies:
+    """foolbox's own measures of both accuracies."""
+    import foolbox as peer
+
+    x, y, eps = subject.x, subject.y, parse_epsilon(arguments.eps)
+    wrapped = peer.PyTorchModel(subject.model, bounds=(0, 1), device=x.device)
+    attack = peer.attacks.LinfPGD(abs_stepsize=2.5 * eps / STEPS, steps=STEPS)
+    _, _, fell = attack(wrapped, x, y, epsilons=eps)
+    return peer.utils.accuracy(wrapped, x, y), 1 - fell.float().mean().item()
+
+
+def timed(run: Callable[[], Accuracies]) -> dict[str, float]:
+    torch.manual_seed(0)
+    start = time.perf_counter()
+    with redirect_stdout(sys.stderr):
+        clean, robust = run()
+    seconds = time.perf_counter() - start
+    return {"clean": 100 * clean, "robust": 100 * robust, "seconds": seconds}
+
+
 def compare_peers(arguments: argparse.Namespace, subject: Subject) -> dict:
     """Clean and robust accuracy as each package measures them on the unchanged classifier."""
-    model, x, y = subject.model, subject.x, subject.y
-
-    def own_clean() -> float:
-        with torch.no_grad():
-            return (model(x).argmax(1) == y).float().mean().item()
-
-    def robustbench() -> tuple[float, float]:
-        # Before PEERS, which holds torchattacks' package of the same name.
-        sys.path.insert(sys.path.index(str(arguments.peers)), str(arguments.peers / REAL))
-        import robustbench.data as loading
-        from robustbench.eval import benchmark
-
-        data = loading.BenchmarkDataset(arguments.data.removesuffix("-sample"))
-        loading._clean_dataset_loaders[data] = lambda n, folder, transform: (x[:n], y[:n])
-        return benchmark(
-            model,
-            n_examples=len(x),
-            dataset=data.value,
-            threat_model=OFFICIAL_NORMS[arguments.norm],
-            eps=parse_epsilon(arguments.eps, arguments.norm),
-            batch_size=arguments.batch,
-            device=x.device,
-        )
-
-    def foolbox() -> tuple[float, float]:
-        import foolbox as peer
-
-        eps = parse_epsilon(arguments.eps)
-        wrapped = peer.PyTorchModel(model, bounds=(0, 1), device=x.device)
-        attack = peer.attacks.LinfPGD(abs_stepsize=2.5 * eps / STEPS, steps=STEPS)
-        _, _, fell = attack(wrapped, x, y, epsilons=eps)
-        return peer.utils.accuracy(wrapped, x, y), 1 - fell.float().mean().item()
-
-    def part(verdicts: Verdicts) -> float:
-        return sum(verdicts) / len(verdicts)
-
-    def timed(run: Callable[[], tuple[float, float]]) -> dict[str, float]:
-        torch.manual_seed(0)
-        start = time.perf_counter()
-        with redirect_stdout(sys.stderr):
-            clean, robust = run()
-        seconds = time.perf_counter() - start
-        return {"clean": 100 * clean, "robust": 100 * robust, "seconds": seconds}
-
+    x, y = subject.x, subject.y
     pgd = pgd_of(arguments, subject)
-    tools: dict[str, Callable[[], tuple[float, float]]] = {
-        f"cfamc-zoo PGD-{STEPS}": lambda: (own_clean(), part(pgd["cfamc-zoo"](x, y))),
-        f"foolbox LinfPGD-{STEPS}": foolbox,
-        f"torchattacks PGD-{STEPS}": lambda: (own_clean(), part(pgd["torchattacks"](x, y))),
-        "cfamc-zoo AutoAttack": lambda: (
-            own_clean(),
-            part(our_verdicts(arguments, subject, AUTOATTACK)),
-        ),
-        "RobustBench benchmark()": robustbench,
+
+    def beside_clean(verdicts: Callable[[], Verdicts]) -> Accuracies:
+        with torch.no_grad():
+            clean = (subject.model(x).argmax(1) == y).float().mean().item()
+        found = verdicts()
+        return clean, sum(found) / len(found)
+
+    ensemble = partial(our_verdicts, arguments, subject, AUTOATTACK)
+    tools: dict[str, Callable[[], Accuracies]] = {
+        f"cfamc-zoo PGD-{STEPS}": partial(beside_clean, partial(pgd["cfamc-zoo"], x, y)),
+        f"foolbox LinfPGD-{STEPS}": partial(foolbox_of, arguments, subject),
+        f"torchattacks PGD-{STEPS}": partial(beside_clean, partial(pgd["torchattacks"], x, y)),
+        "cfamc-zoo AutoAttack": partial(beside_clean, ensemble),
+        "RobustBench benchmark()": partial(robustbench_of, arguments, subject),
     }
     bench = Bench(arguments.state, key_of(arguments))
     rows = {}

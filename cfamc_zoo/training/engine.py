@@ -57,21 +57,7 @@ class Engine:
         device: torch.device,
         start: Encoder | None = None,
     ):
-        if len(images) < recipe.batch_size:
-            raise UsageError(
-                f"{len(images)} images are fewer than one batch of {recipe.batch_size}; "
-                "give more images or --set batch_size=..."
-            )
-        if recipe.batch_size % world_size():
-            raise UsageError(
-                f"batch_size {recipe.batch_size} does not divide among {world_size()} processes; "
-                "--set batch_size to a multiple"
-            )
-        if images.shape[1:] != (recipe.size, recipe.size, 3):
-            raise UsageError(
-                f"images are {images.shape[1:]}, the recipe's are {recipe.size} pixels wide and "
-                f"high; resize them or --set size={images.shape[1]}"
-            )
+        _check_images(recipe, images)
         self.recipe = recipe
         self.layout = _layout(recipe, device, self.layout)
         share = recipe.batch_size // world_size()
@@ -194,6 +180,25 @@ class Engine:
         self.optimizer.step()
         self.loss = loss.detach()
         self.updates += 1
+
+
+def _check_images(recipe: Recipe, images: np.ndarray) -> None:
+    """Refuses images that make no batch of the recipe's."""
+    if len(images) < recipe.batch_size:
+        raise UsageError(
+            f"{len(images)} images are fewer than one batch of {recipe.batch_size}; "
+            "give more images or --set batch_size=..."
+        )
+    if recipe.batch_size % world_size():
+        raise UsageError(
+            f"batch_size {recipe.batch_size} does not divide among {world_size()} processes; "
+            "--set batch_size to a multiple"
+        )
+    if images.shape[1:] != (recipe.size, recipe.size, 3):
+        raise UsageError(
+            f"images are {images.shape[1:]}, the recipe's are {recipe.size} pixels wide and "
+            f"high; resize them or --set size={images.shape[1]}"
+        )
 
 
 def _layout(

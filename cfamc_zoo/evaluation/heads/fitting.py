@@ -29,7 +29,6 @@ from cfamc_zoo.zoo.network.spec import FEATURES
 from cfamc_zoo.zoo.release.folder import PROBE, Release
 from cfamc_zoo.zoo.release.loading import load_probe, probe_bytes
 
-HEADS = ("linear", "published")
 SELECTIONS = ("clean", "robust")
 ATTACKED = 1000  # held-out training images that are attacked to select a robust head
 EPS = "8/255"  # of that attack, where the encoder was trained against none
@@ -234,28 +233,9 @@ def fit(
         )
     y = torch.from_numpy(train.labels).to(device)
     test_y = torch.from_numpy(test.labels).to(device)
-    classes = len(train.classes)
-    chosen: Probe | None = None
-    head: nn.Linear
-    if settings.head == "published":
-        with progress("fitting", len(train) * len(EPOCHS)) as bar:
-            head = fit_published_head(
-                reader,
-                feature,
-                train.images,
-                x,
-                y,
-                classes,
-                seed=settings.seed,
-                advance=bar.advance,
-            )
-    else:
-        robust = _robust(reader, feature, train, eps) if settings.select == "robust" else None
-        with progress("fitting", None):
-            chosen = fit_probe(x, y, classes, seed=settings.seed, robust=robust)
-        head = chosen.head
+    head, chosen = HEADS[settings.head](reader, train, x, y, settings, eps, progress)
     with progress("neighbours", None):
-        voted = nearest_votes(x, y, test_x, classes)
+        voted = nearest_votes(x, y, test_x, len(train.classes))
     correct = int((head(test_x).argmax(1) == test_y).sum())
     low, high = wilson(correct, len(test))
     return FittedProbe(
@@ -276,6 +256,49 @@ def fit(
         k=min(NEIGHBOURS, len(train)),
         chosen=chosen,
     )
+
+
+def _linear(
+    reader: Encoder | MultiCrop,
+    train: LabelledImages,
+    x: Tensor,
+    y: Tensor,
+    settings: ProbeSettings,
+    eps: str,
+    progress: Progress,
+) -> tuple[nn.Linear, Probe | None]:
+    """Logistic regression with a chosen weight decay."""
+    robust = _robust(reader, settings.feature, train, eps) if settings.select == "robust" else None
+    with progress("fitting", None):
+        chosen = fit_probe(x, y, len(train.classes), seed=settings.seed, robust=robust)
+    return chosen.head, chosen
+
+
+def _published(
+    reader: Encoder | MultiCrop,
+    train: LabelledImages,
+    x: Tensor,
+    y: Tensor,
+    settings: ProbeSettings,
+    eps: str,
+    progress: Progress,
+) -> tuple[nn.Linear, Probe | None]:
+    """The paper's schedule, which has its own radius and chooses nothing."""
+    with progress("fitting", len(train) * len(EPOCHS)) as bar:
+        head = fit_published_head(
+            reader,
+            settings.feature,
+            train.images,
+            x,
+            y,
+            len(train.classes),
+            seed=settings.seed,
+            advance=bar.advance,
+        )
+    return head, None
+
+
+HEADS = {"linear": _linear, "published": _published}
 
 
 def _robust(

@@ -118,28 +118,32 @@ def fit_probe(
     held, kept = order.tensor_split([max(1, int(HELD_OUT * len(order)))])
     mean, scale = features.mean(0), features.std(0) + 1e-6
 
-    fitted: dict[float, Tensor] = {}
-    clean: dict[float, float] = {}
-    start = None
-    x, y = (features[kept] - mean) / scale, labels[kept]
-    for decay in sorted(decays, reverse=True):  # strong first: each starts from the last
-        fitted[decay] = start = logistic_regression(x, y, classes, decay, start)
-        predicted = _head(start, mean, scale)(features[held]).argmax(1)
-        clean[decay] = 100 * (predicted == labels[held]).float().mean().item()
-    scores, attacked = clean, {}
+    fitted = _by_decay((features[kept] - mean) / scale, labels[kept], classes, decays)
+    heads = {decay: _head(weights, mean, scale) for decay, weights in fitted.items()}
+    clean = {
+        decay: 100 * (head(features[held]).argmax(1) == labels[held]).float().mean().item()
+        for decay, head in heads.items()
+    }
+    attacked = {}
     if robust is not None:
         enough = KEPT * max(clean.values())
-        attacked = {
-            decay: robust(_head(fitted[decay], mean, scale), held)
-            for decay, accuracy in clean.items()
-            if accuracy >= enough
-        }
-        scores = attacked
+        accurate = (decay for decay, accuracy in clean.items() if accuracy >= enough)
+        attacked = {decay: robust(heads[decay], held) for decay in accurate}
+    scores = attacked or clean
     best = max(scores, key=lambda decay: (scores[decay], decay))  # ties: the stronger
 
     x = (features - mean) / scale
     weights = logistic_regression(x, labels, classes, best, fitted[best])
     return Probe(_head(weights, mean, scale), best, clean, attacked)
+
+
+def _by_decay(x: Tensor, y: Tensor, classes: int, decays: tuple[float, ...]) -> dict[float, Tensor]:
+    """Weights as `logistic_regression` returns them, by decay."""
+    fitted: dict[float, Tensor] = {}
+    start = None
+    for decay in sorted(decays, reverse=True):  # strong first: each starts from the last
+        fitted[decay] = start = logistic_regression(x, y, classes, decay, start)
+    return fitted
 
 
 def _head(weights: Tensor, mean: Tensor, scale: Tensor) -> nn.Linear:
