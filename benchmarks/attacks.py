@@ -49,10 +49,12 @@ from cfamc_zoo.evaluation.attacks.ensemble import AUTOATTACK
 from cfamc_zoo.evaluation.attacks.fab import FabTargeted
 from cfamc_zoo.evaluation.attacks.pgd import Pgd
 from cfamc_zoo.evaluation.attacks.square import Square
+from cfamc_zoo.evaluation.examples import Examples
 from cfamc_zoo.evaluation.robustness import evaluate
+from cfamc_zoo.evaluation.run import Run
 from cfamc_zoo.zoo.catalogue.registry import default_model
 from cfamc_zoo.zoo.device import environment
-from cfamc_zoo.zoo.threat import parse_epsilon
+from cfamc_zoo.zoo.threat import parse_epsilon, threat_of
 
 STEPS = 20
 REAL = "real-robustbench"  # a folder of PEERS
@@ -98,9 +100,15 @@ class Subject:
     """Who is attacked, and on what."""
 
     model: nn.Module
-    x: Tensor
-    y: Tensor
-    classes: int
+    data: Examples
+
+    @property
+    def x(self) -> Tensor:
+        return self.data.images
+
+    @property
+    def y(self) -> Tensor:
+        return self.data.labels
 
 
 def load(arguments: argparse.Namespace) -> Subject:
@@ -115,7 +123,7 @@ def load(arguments: argparse.Namespace) -> Subject:
     x = torch.from_numpy(data.images[part]).permute(0, 3, 1, 2).contiguous().float() / 255
     y = torch.from_numpy(data.labels[part])
     device = arguments.device
-    return Subject(model.to(device), x.to(device), y.to(device), len(data.classes))
+    return Subject(model.to(device), Examples(x.to(device), y.to(device), len(data.classes)))
 
 
 def key_of(arguments: argparse.Namespace) -> dict[str, str]:
@@ -149,7 +157,7 @@ def pgd_of(arguments: argparse.Namespace, subject: Subject) -> dict[str, Tool]:
     step = 2.5 * eps / STEPS
 
     def ours(x: Tensor, y: Tensor) -> Verdicts:
-        part = Subject(model, x, y, subject.classes)
+        part = Subject(model, Examples(x, y, subject.data.classes))
         return our_verdicts(arguments, part, Pgd(steps=STEPS))
 
     def torchattacks(x: Tensor, y: Tensor) -> Verdicts:
@@ -171,10 +179,9 @@ def pgd_of(arguments: argparse.Namespace, subject: Subject) -> dict[str, Tool]:
 
 
 def our_verdicts(arguments: argparse.Namespace, subject: Subject, attack: Any) -> Verdicts:
-    rows = evaluate(
-        subject.model, subject.x, subject.y, classes=subject.classes, attack=attack,
-        epsilons=[arguments.eps], norm=arguments.norm, batch_size=arguments.batch,
-    )  # fmt: skip
+    threat = threat_of(arguments.norm, arguments.eps)
+    run = Run(batch_size=arguments.batch)
+    rows = evaluate(subject.model, subject.data, attack, [threat], run)
     return [bool(c) for c in rows[-1].correct]
 
 

@@ -202,8 +202,7 @@ def attack(
     kind = norm_of(norm)
     terms = Terms(
         attack_of(attack, settings, kind),
-        [threat.text for threat in threats_of(eps, kind)],
-        kind.norm,
+        threats_of(eps, kind),
         whole(seed, "seed", least=0),
         None if batch_size is None else whole(batch_size, "batch_size", least=1),
     )

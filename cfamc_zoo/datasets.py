@@ -6,6 +6,7 @@ and `cifar100` are looked for under $CFAMC_ZOO_DATA, then fetched from the Hub.
 
 from __future__ import annotations
 
+import hashlib
 import io
 import os
 from collections.abc import Sequence
@@ -58,6 +59,13 @@ class LabelledImages:
 
     def __len__(self) -> int:
         return len(self.labels)
+
+    @property
+    def digest(self) -> str:
+        """sha256 (hex) of images and labels."""
+        content = hashlib.sha256(self.images.tobytes())
+        content.update(self.labels.tobytes())
+        return content.hexdigest()
 
     def first(self, n: int | None) -> LabelledImages:
         """The first `n` rows, or all of them."""

@@ -12,6 +12,7 @@ import torch
 
 import cfamc_zoo
 from cfamc_zoo.evaluation.attacks.pgd import Pgd
+from cfamc_zoo.evaluation.examples import Examples
 from cfamc_zoo.evaluation.robustness import evaluate
 from cfamc_zoo.export.card import render_release
 from cfamc_zoo.export.parity import measure_parity
@@ -19,6 +20,7 @@ from cfamc_zoo.zoo.catalogue.registry import bundled_folder, default_model, find
 from cfamc_zoo.zoo.catalogue.resolve import resolve
 from cfamc_zoo.zoo.release.folder import CARD
 from cfamc_zoo.zoo.release.results import differences, read_results, summarize
+from cfamc_zoo.zoo.threat import Linf
 
 ROOT = Path(__file__).parent.parent
 BUNDLED = [spec.name for spec in list_models() if spec.bundled]
@@ -75,13 +77,9 @@ def test_both_back_ends_agree_on_real_images(name, sample):
 def test_attacking_the_sample_gives_what_the_card_says(name, sample, inputs):
     """All 1,000 images: what floating point may change from machine to machine is a few."""
     recorded = rows(name, "cifar10-sample")
+    data = Examples(inputs, torch.from_numpy(sample.labels), 10)
     clean, robust = evaluate(
-        cfamc_zoo.load_classifier(name),
-        inputs,
-        torch.from_numpy(sample.labels),
-        classes=10,
-        attack=Pgd(steps=20),
-        epsilons=["8/255"],
+        cfamc_zoo.load_classifier(name), data, Pgd(steps=20), [Linf.of("8/255")]
     )
     assert clean.value == pytest.approx(recorded["clean accuracy", ""]["value"], abs=0.3)
     assert robust.value == pytest.approx(recorded["robust accuracy", "8/255"]["value"], abs=0.5)

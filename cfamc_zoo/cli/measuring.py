@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from cfamc_zoo.evaluation.measurement import Measurement
 
 
-def conduct(measurement: Measurement, json: bool) -> None:
+def measure(measurement: Measurement, json: bool) -> None:
     """Runs it and shows it; whole, or as far as it came."""
     keep_freed_memory()
     state = measurement.plan.outputs.state

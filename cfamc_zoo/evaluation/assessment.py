@@ -12,25 +12,26 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from cfamc_zoo.atomic import atomic_file
 from cfamc_zoo.evaluation.arguments import images_of, labels_of
 from cfamc_zoo.evaluation.attacks.ensemble import Ensemble, members_of, substitutions
 from cfamc_zoo.evaluation.attacks.protocol import Attack
-from cfamc_zoo.evaluation.doubts import Doubt, compare, examine
+from cfamc_zoo.evaluation.doubts import Doubt, doubts_of_model, doubts_of_results
+from cfamc_zoo.evaluation.examples import Examples
 from cfamc_zoo.evaluation.ledger import Ledger
 from cfamc_zoo.evaluation.outputs import check_path, save
-from cfamc_zoo.evaluation.plan import batch_size_on
 from cfamc_zoo.evaluation.reports.accuracy_page import Page, Picture, pictures_of, render
 from cfamc_zoo.evaluation.reports.facts import facts_of
-from cfamc_zoo.evaluation.robustness import Accuracy, Advance, evaluate
+from cfamc_zoo.evaluation.robustness import Accuracy, evaluate
+from cfamc_zoo.evaluation.run import Advance, Run
 from cfamc_zoo.evaluation.victim.batching import is_out_of_memory
 from cfamc_zoo.evaluation.victim.logits import check_two
 from cfamc_zoo.evaluation.victim.model import classifier_of, device_of, frozen, own_modes, width_of
 from cfamc_zoo.progress import Bar, Silent, shown
 from cfamc_zoo.zoo.device import environment
-from cfamc_zoo.zoo.threat import parse_epsilon, threat_of
+from cfamc_zoo.zoo.threat import Threat
 
 Told = Callable[[int, int, str], object]  # images done, of how many, and what is going on
 
@@ -41,24 +42,29 @@ class Terms:
 
     Attributes:
         attack: what is run.
-        epsilons: radii in pixels, "8/255" or "0.03"; at least one.
-        norm: "linf" or "l2".
-        seed: of all draws; image i draws from (seed, i).
-        batch_size: images at a time; None is 128, 512 on a GPU.
+        threats: of one norm; at least one.
+        seed, batch_size: as `Run` has them.
     """
 
     attack: Attack | Ensemble
-    epsilons: list[str]
-    norm: str = "linf"
+    threats: list[Threat]
     seed: int = 0
     batch_size: int | None = None
 
     @property
+    def norm(self) -> str:
+        """Name of the norm."""
+        return self.threats[0].norm
+
+    @property
+    def epsilons(self) -> list[str]:
+        """Radii as they were given."""
+        return [threat.text for threat in self.threats]
+
+    @property
     def largest(self) -> int:
         """Which of the radii is the largest: pictures show it."""
-        return max(
-            range(len(self.epsilons)), key=lambda i: parse_epsilon(self.epsilons[i], self.norm)
-        )
+        return max(range(len(self.threats)), key=lambda i: self.threats[i].eps)
 
 
 @dataclass(frozen=True, repr=False)
@@ -178,7 +184,7 @@ class Assessment:
             facts=facts_of(facts, terms.attack),
             accuracies=self.accuracies,
             worst=terms.attack.name,
-            threats=[threat_of(terms.norm, eps) for eps in terms.epsilons],
+            threats=terms.threats,
             doubts=[doubt.text for doubt in self.doubts],
             pictures=self.pictures,
             command=f"cfamc_zoo.attack(model, images, labels, attack={terms.attack!r}, "
@@ -218,51 +224,29 @@ def assess(
         classes = width_of(network, x)
         check_two(classes)
         y = labels_of(labels, count=len(x), classes=classes, device=device)
-        parts = len(terms.epsilons) * len(members_of(terms.attack))
-        with _bar(progress, terms.attack.name, len(x) * parts) as bar:
-            return _measured(network, x, y, classes, terms, bar.advance)
+        data = Examples(x, y, classes)
+        parts = len(terms.threats) * len(members_of(terms.attack))
+        with _bar(progress, terms.attack.name, len(data) * parts) as bar:
+            return _assessed(network, data, terms, bar.advance)
 
 
-def _measured(
-    model: nn.Module, x: Tensor, y: Tensor, classes: int, terms: Terms, advance: Advance
-) -> Assessment:
-    size = terms.batch_size or batch_size_on(x.device)
-    clean = x.cpu().numpy()
-    adversarial = clean[None].repeat(len(terms.epsilons), 0)
-    notes = substitutions(terms.attack, classes)
-    accuracies = evaluate(
-        model,
-        x,
-        y,
-        classes=classes,
-        attack=terms.attack,
-        epsilons=terms.epsilons,
-        norm=terms.norm,
-        seed=terms.seed,
-        batch_size=size,
-        ledger=Ledger(len(x), adversarial=adversarial),
-        advance=advance,
-        say=notes.append,
-    )
+def _assessed(model: nn.Module, data: Examples, terms: Terms, advance: Advance) -> Assessment:
+    clean = data.images.cpu().numpy()
+    adversarial = clean[None].repeat(len(terms.threats), 0)
+    notes = substitutions(terms.attack, data.classes)
+    ledger = Ledger(len(data), adversarial=adversarial)
+    run = Run(terms.seed, terms.batch_size, ledger, advance, notes.append)
+    accuracies = evaluate(model, data, terms.attack, terms.threats, run)
     advance(0, "checks of the model")
-    doubts = examine(
-        model,
-        x,
-        y,
-        classes=classes,
-        eps=terms.epsilons[0],
-        norm=terms.norm,
-        seed=terms.seed,
-        batch_size=size,
-    )
-    doubts += compare(accuracies, norm=terms.norm)
+    doubts = doubts_of_model(model, data, terms.threats[0], run)
+    doubts += doubts_of_results(accuracies, terms.threats)
     facts = {
         "model": type(model).__name__,
-        "images": list(x.shape),
-        "classes": classes,
-        **environment(x.device),
+        "images": list(data.images.shape),
+        "classes": data.classes,
+        **environment(data.device),
     }
-    labels = y.cpu().numpy()
+    labels = data.labels.cpu().numpy()
     result = Assessment(accuracies, notes, doubts, adversarial, labels, terms, facts)
     result.pictures.extend(_pictures(model, clean, result))
     return result

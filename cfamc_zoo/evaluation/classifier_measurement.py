@@ -4,23 +4,27 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 
+from cfamc_zoo.datasets import LabelledImages
 from cfamc_zoo.evaluation.attacks.ensemble import members_of, substitutions
-from cfamc_zoo.evaluation.doubts import compare, examine
+from cfamc_zoo.evaluation.doubts import doubts_of_model, doubts_of_results
+from cfamc_zoo.evaluation.examples import Examples
 from cfamc_zoo.evaluation.measurement import Measurement, Table
 from cfamc_zoo.evaluation.outputs import save
-from cfamc_zoo.evaluation.plan import Plan, Subject
+from cfamc_zoo.evaluation.plan import Plan
 from cfamc_zoo.evaluation.reports.accuracy_page import Page, pictures_of, render
 from cfamc_zoo.evaluation.reports.facts import facts_of
-from cfamc_zoo.evaluation.robustness import Accuracy, Advance, accuracies, evaluate
+from cfamc_zoo.evaluation.robustness import Accuracy, accuracies, evaluate
+from cfamc_zoo.evaluation.run import Advance
+from cfamc_zoo.progress import Say
 from cfamc_zoo.zoo.device import environment
 from cfamc_zoo.zoo.network.classifier import Classifier
+from cfamc_zoo.zoo.release.folder import Release
 
 
 class ClassifierMeasurement(Measurement):
@@ -28,10 +32,17 @@ class ClassifierMeasurement(Measurement):
 
     Args:
         classifier: images in [0, 1] to logits.
-        subject, plan, device: as `Measurement`.
+        release, data, plan, device: as `Measurement`.
     """
 
-    def __init__(self, classifier: Classifier, subject: Subject, plan: Plan, device: torch.device):
+    def __init__(
+        self,
+        classifier: Classifier,
+        release: Release,
+        data: LabelledImages,
+        plan: Plan,
+        device: torch.device,
+    ):
         self.classifier = classifier
         self.attack = plan.choice.attack()
         own = {
@@ -40,52 +51,35 @@ class ClassifierMeasurement(Measurement):
             "feature": classifier.feature,
             "settings": [repr(member) for member in members_of(self.attack)],
         }
-        super().__init__(classifier.encoder, subject, plan, device, own=own)
-        self.notes = substitutions(self.attack, len(subject.classes)) + self.notes
-        self.title = f"{self.attack.name} on {subject.data}"
-        self.headline = f"{subject.model} on {subject.data}, {plan.norm}, {device}"
+        super().__init__(classifier.encoder, release, data, plan, device, own=own)
+        self.notes = substitutions(self.attack, len(data.classes)) + self.notes
+        self.title = f"{self.attack.name} on {data.name}"
+        self.headline = f"{self.model} on {data.name}, {plan.norm}, {device}"
 
     @property
     def total(self) -> int:
-        return len(self.subject) * len(self.plan.epsilons) * len(members_of(self.attack))
+        return len(self.data) * len(self.plan.threats) * len(members_of(self.attack))
 
     @property
     def begun(self) -> bool:
         return bool(self.ledger.stages)
 
-    def run(self, advance: Advance, say: Callable[[str], None]) -> None:
-        images = torch.from_numpy(self.images).to(self.device)
-        labels = torch.from_numpy(self.subject.labels).to(self.device)
-        evaluate(
-            self.classifier.to(self.device),
-            images,
-            labels,
-            classes=len(self.subject.classes),
-            attack=self.attack,
-            epsilons=self.plan.epsilons,
-            norm=self.plan.norm,
-            seed=self.plan.seed,
-            batch_size=self.plan.batch(self.device),
-            ledger=self.ledger,
-            advance=advance,
-            say=say,
+    def run(self, advance: Advance, say: Say) -> None:
+        model, plan = self.classifier.to(self.device), self.plan
+        run = self.gone_through(advance, say)
+        data = Examples(
+            torch.from_numpy(self.images).to(self.device),
+            torch.from_numpy(self.data.labels).to(self.device),
+            len(self.data.classes),
         )
+        evaluate(model, data, self.attack, plan.threats, run)
         advance(0, "checks of the model")
-        self.doubts += examine(
-            self.classifier,
-            images,
-            labels,
-            classes=len(self.subject.classes),
-            eps=self.plan.epsilons[0],
-            norm=self.plan.norm,
-            seed=self.plan.seed,
-            batch_size=self.plan.batch(self.device),
-        )
-        self.doubts += compare(self.accuracies, norm=self.plan.norm)
+        self.doubts += doubts_of_model(model, data, plan.threats[0], run)
+        self.doubts += doubts_of_results(self.accuracies, plan.threats)
 
     @property
     def accuracies(self) -> list[Accuracy]:
-        return accuracies(self.ledger, self.attack, self.plan.epsilons)
+        return accuracies(self.ledger, self.attack, self.plan.threats)
 
     def rows(self) -> list[dict[str, Any]]:
         return [a.as_json() for a in self.accuracies]
@@ -112,18 +106,18 @@ class ClassifierMeasurement(Measurement):
             path,
             adversarial,
             parts={"eps": epsilons},
-            rows={"label": self.subject.labels},
+            rows={"label": self.data.labels},
             stands=[(self.ledger.stage(last, e).verdicts == 1).tolist() for e in epsilons],
         )
 
     def page(self) -> str:
         """Its pictures are those of the largest radius."""
-        plan, subject, worst = self.plan, self.subject, self.attack.name
+        plan, data, worst = self.plan, self.data, self.attack.name
         assert self.ledger.adversarial is not None
         shown = plan.epsilons[plan.largest]
         verdicts = next(a.correct for a in self.accuracies if a.attack == worst and a.eps == shown)
         page = Page(
-            title=f"{subject.model} under {worst}, {plan.norm}, on {subject.data}",
+            title=f"{self.model} under {worst}, {plan.norm}, on {data.name}",
             facts=facts_of({**self.settings, **environment(self.device)}, self.attack),
             accuracies=self.accuracies,
             worst=worst,
@@ -133,12 +127,12 @@ class ClassifierMeasurement(Measurement):
                 self.classifier,
                 self.images,
                 self.ledger.adversarial[plan.largest],
-                subject.labels,
-                subject.classes,
+                data.labels,
+                data.classes,
                 verdicts,
             ),
-            command=plan.command(subject),
-            card=subject.card,
+            command=self.command,
+            card=self.card,
         )
         return render(page)
 

@@ -7,7 +7,9 @@ AutoAttack.
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import pairwise
 
 from torch import Tensor, nn
@@ -16,10 +18,13 @@ from torch.nn import functional as F
 from cfamc_zoo.evaluation.attacks.ensemble import Ensemble
 from cfamc_zoo.evaluation.attacks.gradient import gradient_of
 from cfamc_zoo.evaluation.attacks.pgd import Pgd
+from cfamc_zoo.evaluation.attacks.protocol import Attack
+from cfamc_zoo.evaluation.examples import Examples
 from cfamc_zoo.evaluation.robustness import Accuracy, evaluate
+from cfamc_zoo.evaluation.run import PLAIN, Run
 from cfamc_zoo.evaluation.victim.batching import gathered
 from cfamc_zoo.evaluation.victim.model import Victim, attacked
-from cfamc_zoo.zoo.threat import parse_epsilon, threat_of
+from cfamc_zoo.zoo.threat import Threat
 
 LOOKED_AT = 32  # images, at most, that the checks run on
 NOISE = 1e-4  # of the largest logit: more between two equal calls is randomness
@@ -42,208 +47,245 @@ class Doubt:
     text: str
 
 
-def examine(
-    model: nn.Module,
-    images: Tensor,
-    labels: Tensor,
-    *,
-    classes: int,
-    eps: str,
-    norm: str = "linf",
-    seed: int = 0,
-    batch_size: int = 64,
+@dataclass(frozen=True)
+class _Seen:
+    """A model in evaluation mode, and what it answers about a few images.
+
+    Attributes:
+        model: the model.
+        victim: the same, as it is attacked.
+        data: a few images, on its device.
+        run: draws and batches.
+        came_in_training: layers that behave differently in training mode and came in it.
+    """
+
+    model: nn.Module
+    victim: Victim
+    data: Examples
+    run: Run
+    came_in_training: int
+
+    @cached_property
+    def logits(self) -> Tensor:
+        """(N, classes)."""
+        return self._asked()
+
+    @cached_property
+    def again(self) -> Tensor:
+        """(N, classes) of a second equal call."""
+        return self._asked()
+
+    @property
+    def scale(self) -> Tensor:
+        """The largest logit."""
+        return self.logits.abs().max()
+
+    @property
+    def varies(self) -> bool:
+        """Whether two equal calls differ."""
+        return bool((self.logits - self.again).abs().max() > NOISE * self.scale)
+
+    @cached_property
+    def right(self) -> Examples:
+        """The first few images that are classified correctly."""
+        right = (self.logits.argmax(1) == self.data.labels).nonzero()
+        return self.data.take(right[:LOOKED_AT, 0])
+
+    def gathered(self, data: Examples, work: Callable[[Examples], Tensor]) -> Tensor:
+        """What `work` returns for all of these, batch by batch."""
+        size = self.run.batch_on(data.device)
+        return gathered(len(data), size, lambda rows: work(data.take(rows)), self.run.say)
+
+    def _asked(self) -> Tensor:
+        return self.gathered(self.data, lambda part: self.victim.logits(part.images))
+
+
+@dataclass(frozen=True)
+class _Trial:
+    """Images that a model classifies correctly, to be attacked.
+
+    Attributes:
+        model, data: these.
+        threat: norm and radius that are evaluated.
+        run: draws and batches.
+    """
+
+    model: nn.Module
+    data: Examples
+    threat: Threat
+    run: Run
+
+    def survivors(self, attack: Attack | Ensemble, threat: Threat) -> int:
+        """How many images withstand."""
+        rows = evaluate(self.model, self.data, attack, [threat], self.run)
+        return sum(c is True for c in rows[-1].correct)
+
+
+def doubts_of_model(
+    model: nn.Module, data: Examples, threat: Threat, run: Run = PLAIN
 ) -> list[Doubt]:
     """Looks for reasons in the model, on its first few images that are classified correctly.
 
     Args:
         model: as given, before anything has put it into evaluation mode.
-        images: (N, C, H, W) float32 in [0, 1].
-        labels: (N,) int64.
-        eps: the radius that is evaluated.
-        batch_size: images at a time, halved when memory runs out.
+        data: as `evaluate` takes it, on the model's device.
+        threat: norm and radius that are evaluated.
+        run: draws and batches; nothing is kept, and nobody is told.
 
     Raises:
         DataError, ModelError: as `evaluate`.
     """
-    doubts = _modes(model)
-    x, y = images[: 4 * LOOKED_AT], labels[: 4 * LOOKED_AT]
-    with attacked(model, x, y, classes) as victim:
-        stuck = sum(module.training for module in model.modules())
-        if stuck:
-            doubts.append(
-                Doubt(
-                    "train-mode",
-                    f"{stuck} layers stay in training mode when the model is put into evaluation "
-                    "mode; its answers may depend on the batch or on chance",
-                )
-            )
-        first, second = (_logits(victim, x, batch_size) for _ in range(2))
-        scale = first.abs().max()
-        if (first - second).abs().max() > NOISE * scale:
-            doubts.append(
-                Doubt(
-                    "random",
-                    "the model answers the same images differently each time; robust accuracy "
-                    "is overstated unless the attack averages over its randomness",
-                )
-            )
-        elif (victim.logits(x[:1]) - first[:1]).abs().max() > CONTEXT * scale:
-            doubts.append(
-                Doubt(
-                    "batch-dependent",
-                    "an image's logits depend on the other images of its batch; attack it in "
-                    "evaluation mode, with fixed statistics",
-                )
-            )
-        if first.min() >= 0 and ((first.sum(1) - 1).abs() < 1e-4).all():
-            doubts.append(
-                Doubt(
-                    "probabilities",
-                    "the outputs look like probabilities; attacks need the logits before softmax",
-                )
-            )
-        right = (first.argmax(1) == y).nonzero()[:LOOKED_AT, 0]
-        x, y = x[right], y[right]
-        if not len(x):
-            return doubts
-        flat = int(_flat(model, x, y, batch_size).sum())
-        if flat:
-            doubts.append(
-                Doubt(
-                    "zero-gradient",
-                    f"{flat} of {len(x)} images have a cross entropy without any gradient; "
-                    "attacks that follow gradients say little, look at Square's row",
-                )
-            )
-    return doubts + _checks(
-        model, x, y, classes=classes, eps=eps, norm=norm, seed=seed, batch_size=batch_size
-    )
+    few, run = data.take(slice(4 * LOOKED_AT)), run.alone()
+    came_in_training = sum(map(_differs_in_training, model.modules()))
+    with attacked(model, few.images, few.labels, few.classes) as victim:
+        seen = _Seen(model, victim, few, run, came_in_training)
+        doubts = [doubt for look in LOOKS for doubt in look(seen)]
+        right = seen.right
+    # Apart from the looks: each run makes a victim of its own.
+    trial = _Trial(model, right, threat, run)
+    return doubts + [doubt for check in TRIALS if len(right) for doubt in check(trial)]
 
 
-def _logits(victim: Victim, x: Tensor, batch_size: int) -> Tensor:
-    return gathered(
-        len(x), batch_size, lambda rows: victim.logits(x[rows.to(x.device)]), _say_nothing
-    )
+def _differs_in_training(module: nn.Module) -> bool:
+    kinds = nn.modules.batchnorm._BatchNorm | nn.modules.dropout._DropoutNd
+    return module.training and isinstance(module, kinds)
 
 
-def _flat(model: nn.Module, x: Tensor, y: Tensor, batch_size: int) -> Tensor:
-    """(N,) bool: whether the cross entropy has no gradient at all."""
+def _came_in_training(seen: _Seen) -> Iterator[Doubt]:
+    if seen.came_in_training:
+        yield Doubt(
+            "train-mode",
+            f"the model came in training mode ({seen.came_in_training} layers behave differently "
+            "in it); it was attacked in evaluation mode",
+        )
 
-    def work(rows: Tensor) -> Tensor:
-        at = rows.to(x.device)
-        point = x[at].requires_grad_()
-        losses = F.cross_entropy(model(point.clone()).float(), y[at], reduction="none")
+
+def _stays_in_training(seen: _Seen) -> Iterator[Doubt]:
+    stuck = sum(module.training for module in seen.model.modules())
+    if stuck:
+        yield Doubt(
+            "train-mode",
+            f"{stuck} layers stay in training mode when the model is put into evaluation mode; "
+            "its answers may depend on the batch or on chance",
+        )
+
+
+def _random(seen: _Seen) -> Iterator[Doubt]:
+    if seen.varies:
+        yield Doubt(
+            "random",
+            "the model answers the same images differently each time; robust accuracy is "
+            "overstated unless the attack averages over its randomness",
+        )
+
+
+def _batch_dependent(seen: _Seen) -> Iterator[Doubt]:
+    if seen.varies:
+        return  # then nothing can be said of the batch
+    alone = seen.victim.logits(seen.data.images[:1])
+    if (alone - seen.logits[:1]).abs().max() > CONTEXT * seen.scale:
+        yield Doubt(
+            "batch-dependent",
+            "an image's logits depend on the other images of its batch; attack it in evaluation "
+            "mode, with fixed statistics",
+        )
+
+
+def _probabilities(seen: _Seen) -> Iterator[Doubt]:
+    if seen.logits.min() >= 0 and ((seen.logits.sum(1) - 1).abs() < 1e-4).all():
+        yield Doubt(
+            "probabilities",
+            "the outputs look like probabilities; attacks need the logits before softmax",
+        )
+
+
+def _zero_gradient(seen: _Seen) -> Iterator[Doubt]:
+    def is_flat(part: Examples) -> Tensor:
+        """(N,) bool: whether the cross entropy has no gradient at all."""
+        point = part.images.requires_grad_()  # `take` has made it a copy
+        losses = F.cross_entropy(seen.model(point.clone()).float(), part.labels, reduction="none")
         return gradient_of(losses, point).flatten(1).abs().amax(1) == 0
 
-    return gathered(len(x), batch_size, work, _say_nothing)
-
-
-def _say_nothing(text: str) -> None:
-    """Whom to tell of smaller batches: it has been said when the attack met them."""
-
-
-def _modes(model: nn.Module) -> list[Doubt]:
-    layers = [
-        module
-        for module in model.modules()
-        if module.training
-        and isinstance(module, nn.modules.batchnorm._BatchNorm | nn.modules.dropout._DropoutNd)
-    ]
-    if not layers:
-        return []
-    return [
-        Doubt(
-            "train-mode",
-            f"the model came in training mode ({len(layers)} layers behave differently in it); "
-            "it was attacked in evaluation mode",
+    if not len(seen.right):
+        return
+    flat = int(seen.gathered(seen.right, is_flat).sum())
+    if flat:
+        yield Doubt(
+            "zero-gradient",
+            f"{flat} of {len(seen.right)} images have a cross entropy without any gradient; "
+            "attacks that follow gradients say little, look at Square's row",
         )
-    ]
 
 
-def _checks(
-    model: nn.Module,
-    x: Tensor,
-    y: Tensor,
-    *,
-    classes: int,
-    eps: str,
-    norm: str,
-    seed: int,
-    batch_size: int,
-) -> list[Doubt]:
-    """Runs that should end in a known way."""
-
-    def survivors(attack: Pgd | Ensemble, radius: str) -> int:
-        rows = evaluate(
-            model,
-            x,
-            y,
-            classes=classes,
-            attack=attack,
-            epsilons=[radius],
-            norm=norm,
-            seed=seed,
-            batch_size=batch_size,
-        )
-        return sum(c is True for c in rows[-1].correct)
-
-    doubts = []
-    few, many = survivors(Pgd(FEW), eps), survivors(Pgd(MANY), eps)
+def _more_steps(trial: _Trial) -> Iterator[Doubt]:
+    few, many = (trial.survivors(Pgd(steps), trial.threat) for steps in (FEW, MANY))
     if many > few + SLACK:
-        doubts.append(
-            Doubt(
-                "more-steps",
-                f"{many} of {len(x)} images withstand {MANY} steps of PGD and only {few} withstand "
-                f"{FEW}; more steps should never help the model: its gradients mislead",
-            )
+        yield Doubt(
+            "more-steps",
+            f"{many} of {len(trial.data)} images withstand {MANY} steps of PGD and only {few} "
+            f"withstand {FEW}; more steps should never help the model: its gradients mislead",
         )
-    whole = threat_of(norm, eps).everything(x[0].numel()).text
-    everything = Ensemble("PGD", (Pgd(MANY), Pgd(MANY, loss="margin")))
-    left = survivors(everything, whole)
+
+
+def _whole_range(trial: _Trial) -> Iterator[Doubt]:
+    everything = trial.threat.everything(trial.data.images[0].numel())
+    both = Ensemble("PGD", (Pgd(MANY), Pgd(MANY, loss="margin")))
+    left = trial.survivors(both, everything)
     if left:
-        doubts.append(
-            Doubt(
-                "whole-range",
-                f"{left} of {len(x)} images withstand perturbations of the whole range of pixels, "
-                "where any image can become any other; the attack is not finding what there is",
-            )
+        yield Doubt(
+            "whole-range",
+            f"{left} of {len(trial.data)} images withstand perturbations of the whole range of "
+            "pixels, where any image can become any other; the attack is not finding what there "
+            "is",
         )
-    return doubts
 
 
-def compare(accuracies: list[Accuracy], *, norm: str = "linf") -> list[Doubt]:
-    """Looks for reasons in the results.
+# What the model's answers show, then runs that should end in a known way.
+LOOKS: tuple[Callable[[_Seen], Iterator[Doubt]], ...] = (
+    _came_in_training,
+    _stays_in_training,
+    _random,
+    _batch_dependent,
+    _probabilities,
+    _zero_gradient,
+)
+TRIALS: tuple[Callable[[_Trial], Iterator[Doubt]], ...] = (_more_steps, _whole_range)
+
+
+def doubts_of_results(accuracies: list[Accuracy], threats: Sequence[Threat]) -> list[Doubt]:
+    """Looks for reasons in what was measured.
 
     Args:
         accuracies: rows of `evaluate`, of one radius or several.
+        threats: these radii.
     """
-    doubts = []
     robust = [a for a in accuracies if a.attack]
+    radii = {threat.text: threat.eps for threat in threats}
+    return [*_larger_epsilon(robust, radii), *_black_box(robust)]
+
+
+def _larger_epsilon(robust: list[Accuracy], radii: Mapping[str, float]) -> Iterator[Doubt]:
     for name in dict.fromkeys(a.attack for a in robust):
-        rows = sorted(
-            (a for a in robust if a.attack == name), key=lambda a: parse_epsilon(a.eps, norm)
-        )
+        rows = sorted((a for a in robust if a.attack == name), key=lambda a: radii[a.eps])
         for small, large in pairwise(rows):
             if _more(large, small):
-                doubts.append(
-                    Doubt(
-                        "larger-epsilon",
-                        f"robust accuracy under {name} grows from {small.value:.1f}% at "
-                        f"{small.eps} to {large.value:.1f}% at {large.eps}; a larger ball holds "
-                        "the smaller one, so the attack fails",
-                    )
+                yield Doubt(
+                    "larger-epsilon",
+                    f"robust accuracy under {name} grows from {small.value:.1f}% at {small.eps} "
+                    f"to {large.value:.1f}% at {large.eps}; a larger ball holds the smaller one, "
+                    "so the attack fails",
                 )
+
+
+def _black_box(robust: list[Accuracy]) -> Iterator[Doubt]:
     for before, after in pairwise(robust):
         if after.attack == "Square" and before.eps == after.eps and _more(before, after):
-            doubts.append(
-                Doubt(
-                    "black-box",
-                    f"at {after.eps} Square, which sees no gradients, brings robust accuracy from "
-                    f"{before.value:.1f}% to {after.value:.1f}%; the gradients are masked, a "
-                    "stronger attack made for this model may find more",
-                )
+            yield Doubt(
+                "black-box",
+                f"at {after.eps} Square, which sees no gradients, brings robust accuracy from "
+                f"{before.value:.1f}% to {after.value:.1f}%; the gradients are masked, a "
+                "stronger attack made for this model may find more",
             )
-    return doubts
 
 
 def _more(a: Accuracy, b: Accuracy) -> bool:

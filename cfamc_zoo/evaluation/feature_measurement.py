@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -10,6 +9,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from cfamc_zoo.datasets import LabelledImages
 from cfamc_zoo.evaluation.features import (
     FeatureReader,
     FeatureRobustness,
@@ -18,12 +18,14 @@ from cfamc_zoo.evaluation.features import (
 )
 from cfamc_zoo.evaluation.measurement import Measurement, Table
 from cfamc_zoo.evaluation.outputs import save
-from cfamc_zoo.evaluation.plan import Plan, Subject
+from cfamc_zoo.evaluation.plan import Plan
 from cfamc_zoo.evaluation.reports.accuracy_page import Picture, shown_of
 from cfamc_zoo.evaluation.reports.facts import facts_of
 from cfamc_zoo.evaluation.reports.vector_page import VectorPage, render_vectors
-from cfamc_zoo.evaluation.robustness import Advance
+from cfamc_zoo.evaluation.run import Advance
+from cfamc_zoo.progress import Say
 from cfamc_zoo.zoo.device import environment
+from cfamc_zoo.zoo.release.folder import Release
 
 LEGEND = (
     "no labels were used, and nothing here is a robust accuracy; of {n:,} images, compared with "
@@ -44,44 +46,42 @@ class FeatureMeasurement(Measurement):
 
     Args:
         reader: images in [0, 1] to vectors.
-        subject, plan, device: as `Measurement`; labels are not needed.
+        release, data, plan, device: as `Measurement`; labels are not needed.
     """
 
-    def __init__(self, reader: FeatureReader, subject: Subject, plan: Plan, device: torch.device):
+    def __init__(
+        self,
+        reader: FeatureReader,
+        release: Release,
+        data: LabelledImages,
+        plan: Plan,
+        device: torch.device,
+    ):
         self.reader = reader
         self.attack = plan.choice.feature_attack()
         self.results: list[FeatureRobustness] = []
         own = {"feature": reader.feature}
-        super().__init__(reader.encoder, subject, plan, device, own=own, parts=2)
-        self.title = f"{reader.feature} of {subject.data}"
+        super().__init__(reader.encoder, release, data, plan, device, own=own, parts=2)
+        self.title = f"{reader.feature} of {data.name}"
         self.headline = (
-            f"{reader.feature} of {subject.model} on {subject.data}, {plan.norm}, "
-            f"{self.attack.distance}"
+            f"{reader.feature} of {self.model} on {data.name}, {plan.norm}, {self.attack.distance}"
         )
-        self.legend = tuple(line.format(n=len(subject)) for line in LEGEND)
+        self.legend = tuple(line.format(n=len(data)) for line in LEGEND)
 
     @property
     def total(self) -> int:
-        return 2 * len(self.subject) * len(self.plan.epsilons)
+        return 2 * len(self.data) * len(self.plan.threats)
 
     @property
     def begun(self) -> bool:
         """Whether a whole radius is there: most measures need all images."""
         return bool(self.results)
 
-    def run(self, advance: Advance, say: Callable[[str], None]) -> None:
-        for result in evaluate_features(
-            self.reader.to(self.device),
-            torch.from_numpy(self.images).to(self.device),
-            attack=self.attack,
-            epsilons=self.plan.epsilons,
-            norm=self.plan.norm,
-            seed=self.plan.seed,
-            batch_size=self.plan.batch(self.device),
-            ledger=self.ledger,
-            advance=advance,
-            say=say,
-        ):
+    def run(self, advance: Advance, say: Say) -> None:
+        reader = self.reader.to(self.device)
+        images = torch.from_numpy(self.images).to(self.device)
+        run = self.gone_through(advance, say)
+        for result in evaluate_features(reader, images, self.attack, self.plan.threats, run):
             self.results.append(result)
 
     def rows(self) -> list[dict[str, Any]]:
@@ -115,12 +115,12 @@ class FeatureMeasurement(Measurement):
 
     def save(self, path: Path, adversarial: np.ndarray) -> None:
         """Of each radius come the pushed images, then the pulled."""
-        plan, n = self.plan, len(self.subject)
+        plan, n = self.plan, len(self.data)
         left, right = partners(n, plan.seed)
         partner = np.full(n, -1, np.int64)  # of the one without, if n is odd
         partner[left], partner[right] = right, left
         parts = [(kind, eps) for eps in plan.epsilons for kind in ("push", "pull")]
-        labels = {"label": self.subject.labels} if self.subject.classes else {}
+        labels = {"label": self.data.labels} if self.data.classes else {}
         save(
             path,
             adversarial,
@@ -131,16 +131,16 @@ class FeatureMeasurement(Measurement):
 
     def page(self) -> str:
         """Its pictures are the pushed images of the largest radius."""
-        plan, subject = self.plan, self.subject
+        plan = self.plan
         page = VectorPage(
-            title=f"How far vectors of {subject.model} move: {self.reader.feature} under "
-            f"{self.attack.steps} steps of label-free PGD, {plan.norm}, on {subject.data}",
+            title=f"How far vectors of {self.model} move: {self.reader.feature} under "
+            f"{self.attack.steps} steps of label-free PGD, {plan.norm}, on {self.data.name}",
             facts=facts_of({**self.settings, **environment(self.device)}, self.attack),
             results=self.results,
             threats=plan.threats,
             pictures=self._pictures(),
-            command=plan.command(subject),
-            card=subject.card,
+            command=self.command,
+            card=self.card,
         )
         return render_vectors(page)
 

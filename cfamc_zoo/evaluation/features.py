@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -14,11 +14,12 @@ from cfamc_zoo.evaluation.arguments import images_of
 from cfamc_zoo.evaluation.attacks.feature import DISTANCES, FeatureAttack
 from cfamc_zoo.evaluation.intervals import wilson
 from cfamc_zoo.evaluation.ledger import UNKNOWN, Ledger, Stage
+from cfamc_zoo.evaluation.run import PLAIN, Run
 from cfamc_zoo.evaluation.victim.batching import gathered, in_batches
 from cfamc_zoo.evaluation.victim.model import Victim, attacked, device_of, width_of
 from cfamc_zoo.zoo.network.encoder import Encoder
 from cfamc_zoo.zoo.network.multicrop import MultiCrop
-from cfamc_zoo.zoo.threat import Threat, threat_of
+from cfamc_zoo.zoo.threat import Threat
 
 
 class FeatureReader(nn.Module):
@@ -94,81 +95,85 @@ def partners(n: int, seed: int) -> tuple[Tensor, Tensor]:
 def evaluate_features(
     reader: nn.Module,
     images: Tensor,
-    *,
     attack: FeatureAttack,
-    epsilons: list[str],
-    norm: str = "linf",
-    seed: int = 0,
-    batch_size: int = 64,
-    ledger: Ledger | None = None,
-    advance: Callable[[int, str], None] = lambda n, status: None,
-    say: Callable[[str], None] = lambda text: None,
+    threats: Sequence[Threat],
+    run: Run = PLAIN,
 ) -> Iterator[FeatureRobustness]:
     """Pushes and pulls every image at each radius; one result as soon as a radius is done.
 
     Args:
-        reader: (N, C, H, W) in [0, 1] to (N, D), on the images' device.
+        reader: (N, C, H, W) in [0, 1] to (N, D).
         images: (N, C, H, W) in [0, 1], as `images_of` takes them; at least three.
-        epsilons: radii in pixels, "8/255" or "0.03".
-        norm: "linf" or "l2", of the perturbation.
-        ledger: takes down the stages "push" and "pull" of each radius, and of each the images,
-            so 2 E parts. What it knows is not attacked again. A pushed image stands when its
-            nearest clean vector is its own, a pulled one when it is nearer to its own than to
-            its partner's.
-        advance: told how many attacks are done, of 2 N for each radius.
+        threats: norm and radius of the perturbation, each of another radius.
+        run: its ledger takes down the stages "push" and "pull" of each radius, and of each the
+            images, so 2 E parts. A pushed image stands when its nearest clean vector is its own,
+            a pulled one when it is nearer to its own than to its partner's. Its `advance` is
+            told of 2 N attacks for each radius.
 
     Raises:
         DataError: fewer than three images, or images outside [0, 1].
         ModelError: the encoder raises or returns NaN.
     """
     images = images_of(images, device_of(reader, images))
-    n = len(images)
+    n, size = len(images), run.batch_on(images.device)
     if n < 3:
         raise DataError(f"{n} images have no pairs to compare; give at least 3")
-    threats = [threat_of(norm, eps) for eps in epsilons]
-    ledger = ledger or Ledger(n)
+    ledger = run.ledger_of(n)
     width = width_of(reader, images)
-    nobody = torch.zeros(n, dtype=torch.long, device=images.device)
+    no_labels = torch.zeros(n, dtype=torch.long, device=images.device)
     try:
-        with attacked(reader, images, nobody, width) as victim:
+        with attacked(reader, images, no_labels, width) as victim:
             clean = gathered(
-                n, batch_size, lambda rows: victim.logits(images[rows.to(images.device)]), say
+                n, size, lambda rows: victim.logits(images[rows.to(images.device)]), run.say
             )
             between = _distances(attack.distance, clean, clean)
             pairs = between[torch.triu(torch.ones_like(between), 1) > 0].sort().values
-            for part, (eps, threat) in enumerate(zip(epsilons, threats, strict=True)):
-                task = _FeatureTask(victim, images, clean, attack, threat, seed, ledger, part, eps)
+            of = _Images(victim, images, clean, attack, run, ledger)
+            for part, threat in enumerate(threats):
+                task = _FeatureTask(of, threat, part)
 
                 def work(rows: Tensor, _: int, task: _FeatureTask = task) -> None:
                     task.batch(rows)
-                    advance(2 * len(rows), task.eps)
+                    run.advance(2 * len(rows), task.threat.text)
 
-                in_batches(torch.arange(n, device="cpu"), batch_size, work, say)
+                in_batches(torch.arange(n, device="cpu"), size, work, run.say)
                 yield task.result(pairs)
     finally:
         ledger.flush()
 
 
-class _FeatureTask:
-    """Both attacks at one radius, batch by batch."""
+@dataclass(frozen=True)
+class _Images:
+    """What is the same at every radius.
 
-    def __init__(
-        self,
-        victim: Victim,
-        images: Tensor,
-        clean: Tensor,
-        attack: FeatureAttack,
-        threat: Threat,
-        seed: int,
-        ledger: Ledger,
-        part: int,
-        eps: str,
-    ):
-        self.victim, self.images, self.clean = victim, images, clean
-        self.attack, self.threat, self.seed = attack, threat, seed
-        self.ledger, self.part, self.eps = ledger, part, eps
-        self.push, self.pull = ledger.stage("push", eps), ledger.stage("pull", eps)
-        self.left, self.right = partners(len(images), seed)
+    Attributes:
+        images: (N, C, H, W) as `images_of` returns them.
+        clean: (N, D) their vectors.
+    """
+
+    victim: Victim
+    images: Tensor
+    clean: Tensor
+    attack: FeatureAttack
+    run: Run
+    ledger: Ledger
+
+
+class _FeatureTask:
+    """Both attacks at one radius, batch by batch.
+
+    Args:
+        part: which of the radii it is.
+    """
+
+    def __init__(self, of: _Images, threat: Threat, part: int):
+        self.victim, self.images, self.clean = of.victim, of.images, of.clean
+        self.attack, self.run, self.ledger = of.attack, of.run, of.ledger
+        self.threat, self.part = threat, part
+        images, clean = of.images, of.clean
+        self.push = self.ledger.stage("push", threat.text)
+        self.pull = self.ledger.stage("pull", threat.text)
+        self.left, self.right = partners(len(images), self.run.seed)
         self.partner = torch.full((len(images),), -1, device="cpu")
         self.partner[self.left], self.partner[self.right] = self.right, self.left
         self.pushed, self.pulled = torch.empty_like(clean), torch.empty_like(clean)
@@ -203,7 +208,7 @@ class _FeatureTask:
             others = self.clean[self.partner[some].to(device)]
             x = pulled[paired.to(device)]
             if not known:
-                seeds = self._seeds(some)
+                seeds = self.run.seeds(some)
                 x = self.attack.pull(self.victim, x, others, self.threat, seeds)
                 pulled[paired.to(device)] = x
             vectors = self.pulled[some.to(device)] = self.victim.logits(x)
@@ -213,12 +218,9 @@ class _FeatureTask:
         if not known:
             self._record(self.pull, 1, rows, pulled, stands, start)
 
-    def _seeds(self, rows: Tensor) -> list[int]:
-        return [self.seed * 2**32 + i for i in rows.tolist()]
-
     def _pushed(self, rows: Tensor, own: Tensor) -> Tensor:
         x = self.images[rows.to(self.images.device)]
-        return self.attack.push(self.victim, x, own, self.threat, self._seeds(rows))
+        return self.attack.push(self.victim, x, own, self.threat, self.run.seeds(rows))
 
     def _found(self, which: int, rows: Tensor) -> Tensor:
         assert self.ledger.adversarial is not None, "only a state on disk knows what it begins with"
@@ -243,7 +245,7 @@ class _FeatureTask:
         moved = measure(self.pushed, clean)
         tenth, half, most = (pairs[int(part * (len(pairs) - 1))].item() for part in (0.1, 0.5, 0.9))
         return FeatureRobustness(
-            eps=self.eps,
+            eps=self.threat.text,
             push_quantiles=_quantiles(pairs, moved),
             pull_quantiles=_quantiles(pairs, remaining),
             push_distances=moved.tolist(),

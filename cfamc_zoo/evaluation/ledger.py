@@ -72,8 +72,10 @@ class Ledger:
         """Whatever has been recorded is safe afterwards; in memory there is nothing to do."""
 
 
-class FileLedger(Ledger):
-    """A ledger in a JSON file, written whole or not at all, and its images in a .npy beside it.
+class StateFile(Ledger):
+    """A ledger in the file that `--state` names, so that the same run can go on from it.
+
+    The file is JSON, written whole or not at all; the images are in a .npy beside it.
 
     The file is written every few seconds and at `flush`. It starts with a key; a file with
     another key belongs to another measurement and is refused.
@@ -191,9 +193,9 @@ def ledger_for(outputs: Outputs, *, key: dict[str, Any], images: np.ndarray, rad
         radii: how many sets of adversarial images there will be.
 
     Raises:
-        As `FileLedger`.
+        As `StateFile`.
     """
     if outputs.state is not None:
-        return FileLedger(outputs.state, key=key, images=images, radii=radii)
+        return StateFile(outputs.state, key=key, images=images, radii=radii)
     wanted = outputs.save is not None or outputs.report is not None
     return Ledger(len(images), adversarial=images[None].repeat(radii, 0) if wanted else None)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -13,12 +12,17 @@ import torch
 from torch import nn
 
 from cfamc_zoo.atomic import atomic_file
+from cfamc_zoo.datasets import LabelledImages
 from cfamc_zoo.evaluation.crops import crops_notes, crops_settings
 from cfamc_zoo.evaluation.doubts import Doubt
 from cfamc_zoo.evaluation.ledger import ledger_for
-from cfamc_zoo.evaluation.plan import Plan, Subject
-from cfamc_zoo.evaluation.robustness import Advance
+from cfamc_zoo.evaluation.plan import Plan
+from cfamc_zoo.evaluation.reports.facts import card_of
+from cfamc_zoo.evaluation.run import Advance, Run
+from cfamc_zoo.progress import Say
 from cfamc_zoo.zoo.device import environment
+from cfamc_zoo.zoo.images.preprocess import to_input
+from cfamc_zoo.zoo.release.folder import Release
 
 Table = tuple[tuple[str, ...], list[tuple[str, ...]], tuple[int, ...]]
 
@@ -31,19 +35,23 @@ class Measurement(ABC):
 
     Args:
         encoder: what the model is built on; its crops are a setting.
-        subject: what it is, and the images.
+        release: the model's.
+        data: the images; without classes they have no labels.
         plan: which attack.
         device: where to work.
         own: settings that this kind of measurement has besides.
         parts: of the ledger, for each radius.
 
     Attributes:
+        model: its name.
+        card: where its card is; empty where that is not known.
+        images: (N, 3, S, S) float32 in [0, 1], the data's.
         settings: everything that the result depends on.
         notes: what a person should know beforehand.
         doubts: reasons not to believe the result, found by `run`.
 
     Raises:
-        UsageError, DataError, StorageError: the state cannot be used, as `FileLedger`.
+        UsageError, DataError, StorageError: the state cannot be used, as `StateFile`.
     """
 
     title: str  # of the bar
@@ -53,19 +61,22 @@ class Measurement(ABC):
     def __init__(
         self,
         encoder: nn.Module,
-        subject: Subject,
+        release: Release,
+        data: LabelledImages,
         plan: Plan,
         device: torch.device,
         *,
         own: dict[str, Any],
         parts: int = 1,
     ):
-        self.subject, self.plan, self.device = subject, plan, device
+        self.data, self.plan, self.device = data, plan, device
+        self.model = release.config.name
+        self.card = card_of(plan.asked.model, release)
         self.settings: dict[str, Any] = {
-            "model": subject.model,
-            "sha256": subject.sha256,
-            "data": subject.data,
-            "data_sha256": subject.digest,
+            "model": self.model,
+            "sha256": release.digest,
+            "data": data.name,
+            "data_sha256": data.digest,
             "attack": plan.choice.name,
             **plan.choice.settings(),
             "norm": plan.norm,
@@ -76,7 +87,7 @@ class Measurement(ABC):
         }
         self.notes = crops_notes(encoder)
         self.doubts: list[Doubt] = []
-        self.images = subject.inputs()
+        self.images = to_input(data.images)
         self.ledger = ledger_for(
             plan.outputs, key=self.settings, images=self.images, radii=parts * len(plan.epsilons)
         )
@@ -91,8 +102,17 @@ class Measurement(ABC):
     def begun(self) -> bool:
         """Whether there is anything to show."""
 
+    @property
+    def command(self) -> str:
+        """What measures the same again."""
+        return self.plan.command(self.model, self.data.name)
+
+    def gone_through(self, advance: Advance, say: Say) -> Run:
+        """How `run` goes through the images."""
+        return Run(self.plan.seed, self.plan.batch_size, self.ledger, advance, say)
+
     @abstractmethod
-    def run(self, advance: Advance, say: Callable[[str], None]) -> None:
+    def run(self, advance: Advance, say: Say) -> None:
         """Measures what the state does not know yet.
 
         Raises:
@@ -119,8 +139,8 @@ class Measurement(ABC):
         """Everything, with versions and device; `completeness` is "complete" or "partial"."""
         return {
             **self.settings,
-            "rows": self.subject.rows,
-            "command": self.plan.command(self.subject),
+            "rows": self.data.rows,
+            "command": self.command,
             "notes": self.notes,
             "doubts": [asdict(doubt) for doubt in self.doubts],
             "completeness": completeness,

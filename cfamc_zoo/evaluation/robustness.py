@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -11,17 +11,16 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from cfamc_zoo.evaluation.arguments import images_of, labels_of
 from cfamc_zoo.evaluation.attacks.batch import Batch
 from cfamc_zoo.evaluation.attacks.ensemble import Ensemble, members_of
 from cfamc_zoo.evaluation.attacks.protocol import Attack
+from cfamc_zoo.evaluation.examples import Examples
 from cfamc_zoo.evaluation.intervals import wilson
 from cfamc_zoo.evaluation.ledger import STANDS, UNKNOWN, Ledger, Stage
+from cfamc_zoo.evaluation.run import PLAIN, Run
 from cfamc_zoo.evaluation.victim.batching import in_batches
 from cfamc_zoo.evaluation.victim.model import Victim, attacked, device_of
-from cfamc_zoo.zoo.threat import Threat, threat_of
-
-Advance = Callable[[int, str], None]
+from cfamc_zoo.zoo.threat import Threat
 
 
 @dataclass(frozen=True)
@@ -81,18 +80,10 @@ class Accuracy:
 
 def evaluate(
     model: nn.Module,
-    images: Tensor,
-    labels: Tensor,
-    *,
-    classes: int,
+    data: Examples,
     attack: Attack | Ensemble,
-    epsilons: list[str],
-    norm: str = "linf",
-    seed: int = 0,
-    batch_size: int = 64,
-    ledger: Ledger | None = None,
-    advance: Advance = lambda n, status: None,
-    say: Callable[[str], None] = lambda text: None,
+    threats: Sequence[Threat],
+    run: Run = PLAIN,
 ) -> list[Accuracy]:
     """Clean accuracy, then robust accuracy at each radius.
 
@@ -100,48 +91,40 @@ def evaluate(
     case of each image, comes last.
 
     Args:
-        model: (N, C, H, W) in [0, 1] to (N, classes) logits, on the images' device.
-        images: (N, C, H, W) in [0, 1], as `images_of` takes them.
-        labels: as `labels_of` takes them.
-        classes: number of logits.
+        model: (N, C, H, W) in [0, 1] to (N, classes) logits.
+        data: as `Examples.on` takes them.
         attack: what to run against the images that are classified correctly.
-        epsilons: radii in pixels, "8/255" or "0.03".
-        norm: "linf" or "l2".
-        seed: of all draws; image i draws from (seed, i).
-        batch_size: images at a time; halved when memory runs out.
-        ledger: takes down every verdict; what it knows already is not measured again.
-        advance: told after each batch how many images are done, of len(images) for each radius
-            and member, and the accuracy so far.
-        say: told what a person should know.
+        threats: norm and radius, each of another radius.
+        run: its `advance` is told of len(data) images for each radius and member, and the
+            accuracy so far.
 
     Raises:
-        UsageError: an impossible radius or an unknown norm.
         DataError: images outside [0, 1], labels the model does not have.
         ModelError: the model raises, or returns the wrong width or NaN.
     """
-    threats = [threat_of(norm, eps) for eps in epsilons]
-    images = images_of(images, device_of(model, images))
-    labels = labels_of(labels, count=len(images), classes=classes, device=images.device)
-    ledger = ledger or Ledger(len(images))
-    task = _Task(images, labels, seed, batch_size, ledger, advance, say)
+    data = data.on(device_of(model, data.images))
+    ledger = run.ledger_of(len(data))
+    task = _Task(data, run, ledger)
     try:
-        with attacked(model, images, labels, classes) as victim:
+        with attacked(model, data.images, data.labels, data.classes) as victim:
             clean = task.look(victim)
-            for part, (eps, threat) in enumerate(zip(epsilons, threats, strict=True)):
+            for part, threat in enumerate(threats):
                 before = clean
                 for member in members_of(attack):
-                    stage = ledger.stage(member.name, eps)
+                    stage = ledger.stage(member.name, threat.text)
                     task.attack(victim, member, threat, stage, before, part)
                     before = stage
     finally:
         ledger.flush()
-    return accuracies(ledger, attack, epsilons)
+    return accuracies(ledger, attack, threats)
 
 
-def accuracies(ledger: Ledger, attack: Attack | Ensemble, epsilons: list[str]) -> list[Accuracy]:
+def accuracies(
+    ledger: Ledger, attack: Attack | Ensemble, threats: Sequence[Threat]
+) -> list[Accuracy]:
     """What a ledger holds, as rows; stages without a single verdict are left out."""
     rows = [accuracy_of("clean accuracy", ledger.stage("", ""))]
-    for eps in epsilons:
+    for eps in (threat.text for threat in threats):
         members = [
             accuracy_of("robust accuracy", ledger.stages[m.name, eps])
             for m in members_of(attack)
@@ -165,15 +148,11 @@ def accuracy_of(metric: str, stage: Stage) -> Accuracy:
 
 @dataclass
 class _Task:
-    """The images, and how they are gone through."""
+    """The images, how they are gone through, and what takes it down."""
 
-    images: Tensor
-    labels: Tensor
-    seed: int
-    batch_size: int
+    data: Examples
+    run: Run
     ledger: Ledger
-    advance: Advance
-    say: Callable[[str], None]
 
     def look(self, victim: Victim) -> Stage:
         """The images as they are."""
@@ -181,14 +160,14 @@ class _Task:
 
         def work(rows: Tensor, _: int) -> None:
             start = time.perf_counter()
-            chosen = rows.to(self.images.device)
-            right = victim.predictions(self.images[chosen]) == self.labels[chosen]
+            part = self.data.take(rows)
+            right = victim.predictions(part.images) == part.labels
             seconds = time.perf_counter() - start
             self.ledger.record(
                 stage, rows.numpy(), right.cpu().numpy(), tried=len(rows), seconds=seconds
             )
 
-        in_batches(_rows(stage.verdicts == UNKNOWN), self.batch_size, work, self.say)
+        self._in_batches(_rows(stage.verdicts == UNKNOWN), work)
         return stage
 
     def attack(
@@ -207,7 +186,7 @@ class _Task:
         lost = (before.verdicts != STANDS) & (stage.verdicts == UNKNOWN)
         rows = lost.nonzero()[0]
         self.ledger.record(stage, rows, np.zeros(len(rows), bool), tried=0, seconds=0)
-        self._advance(stage, len(self.images) - len(survivors))
+        self._advance(stage, len(self.data) - len(survivors))
 
         def work(rows: Tensor, room: int) -> None:
             todo = rows[torch.from_numpy(stage.verdicts[rows.numpy()] == UNKNOWN)]
@@ -215,7 +194,7 @@ class _Task:
                 self._batch(victim, attack, threat, stage, todo, part, room)
             self._advance(stage, len(rows))
 
-        in_batches(survivors, self.batch_size, work, self.say)
+        self._in_batches(survivors, work)
 
     def _batch(
         self,
@@ -228,21 +207,22 @@ class _Task:
         room: int,
     ) -> None:
         start = time.perf_counter()
-        chosen = rows.to(self.images.device)
-        x, y = self.images[chosen], self.labels[chosen]
-        seeds = [self.seed * 2**32 + i for i in rows.tolist()]
-        batch = Batch(x, y, seeds, room)
+        data = self.data.take(rows)
+        batch = Batch(data.images, data.labels, self.run.seeds(rows), room)
         adversarial = attack.run(victim, batch, threat)
-        stands = (victim.predictions(adversarial) == y).cpu().numpy()
+        stands = (victim.predictions(adversarial) == data.labels).cpu().numpy()
         seconds = time.perf_counter() - start
         if self.ledger.adversarial is not None:
             self.ledger.adversarial[part][rows.numpy()] = adversarial.cpu().numpy()
         self.ledger.record(stage, rows.numpy(), stands, tried=len(rows), seconds=seconds)
 
+    def _in_batches(self, rows: Tensor, work: Callable[[Tensor, int], None]) -> None:
+        in_batches(rows, self.run.batch_on(self.data.device), work, self.run.say)
+
     def _advance(self, stage: Stage, n: int) -> None:
         known = stage.verdicts[stage.verdicts != UNKNOWN]
         so_far = f"{100 * (known == STANDS).mean():.1f}%" if len(known) else "-"
-        self.advance(n, f"{stage.attack} {stage.eps}: robust {so_far}")
+        self.run.advance(n, f"{stage.attack} {stage.eps}: robust {so_far}")
 
 
 def _rows(mask: np.ndarray) -> Tensor:

@@ -112,6 +112,6 @@ def test_every_field_that_matters_is_in_the_command(tiny_release):
         *("model", "data", "head", "probe", "features", "crops", "limit")
     }
     plan = Plan(Choice("pgd"), [L2.of("1/255")], 5, asked)
-    words = plan.command(None)
+    words = plan.command("", "")
     for value in ("some/model", "cifar100", "knn", "projection", "3", "77", "l2", "1/255", "5"):
         assert value in shlex.split(words)

@@ -252,9 +252,9 @@ def test_the_attack_on_features_has_the_same_door():
     encoder, x = make_encoder(), torch.rand(4, 3, 16, 24)
     quick = FeatureAttack(steps=2)
     expected, found = (
-        list(evaluate_features(encoder, given, attack=quick, epsilons=["0.02"]))
+        list(evaluate_features(encoder, given, quick, [Linf(0.02)]))
         for given in (x, x.double().numpy())
     )
     assert found[0].push_quantiles == expected[0].push_quantiles
     with pytest.raises(DataError, match="divide them by 255"):
-        list(evaluate_features(encoder, x * 255, attack=quick, epsilons=["0.02"]))
+        list(evaluate_features(encoder, x * 255, quick, [Linf(0.02)]))

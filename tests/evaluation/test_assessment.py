@@ -18,7 +18,10 @@ from cfamc_zoo.errors import (
 )
 from cfamc_zoo.evaluation.attacks.pgd import Pgd
 from cfamc_zoo.evaluation.attacks.square import Square
+from cfamc_zoo.evaluation.examples import Examples
 from cfamc_zoo.evaluation.robustness import evaluate
+from cfamc_zoo.evaluation.run import Run
+from cfamc_zoo.zoo.threat import Linf
 from tests.evaluation.attacks.models import Affine, Convolutional, own_labels, some_images
 
 
@@ -35,10 +38,8 @@ def model():
 def test_it_finds_what_the_attack_finds(model, images):
     labels = own_labels(model, images)
     result = cfamc_zoo.attack(model, images, labels, eps=["2/255", 4 / 255], norm="linf", seed=3)
-    expected = evaluate(
-        model, images, labels, classes=5, attack=Pgd(), epsilons=["2/255", str(4 / 255)],
-        seed=3, batch_size=128,
-    )  # fmt: skip
+    threats = [Linf.of("2/255"), Linf(4 / 255)]
+    expected = evaluate(model, Examples(images, labels, 5), Pgd(), threats, Run(seed=3))
     assert [a.correct for a in result.accuracies] == [a.correct for a in expected]
     assert 0 < result.accuracies[2].value < result.accuracies[1].value < 100
 

@@ -8,6 +8,7 @@ from cfamc_zoo.errors import UsageError
 from cfamc_zoo.evaluation.attacks.batch import Batch
 from cfamc_zoo.evaluation.attacks.pgd import Pgd
 from cfamc_zoo.evaluation.crops import crops_notes, crops_settings
+from cfamc_zoo.evaluation.examples import Examples
 from cfamc_zoo.evaluation.robustness import evaluate
 from cfamc_zoo.evaluation.victim.model import attacked
 from cfamc_zoo.zoo.network.classifier import Classifier
@@ -33,7 +34,7 @@ def classifier(plan=None):
 
 
 def verdicts(model, labels, eps="0.01"):
-    rows = evaluate(model, IMAGES, labels, classes=10, attack=ATTACK, epsilons=[eps])
+    rows = evaluate(model, Examples(IMAGES, labels, 10), ATTACK, [threat_of("linf", eps)])
     return rows[1].correct
 
 

@@ -7,8 +7,10 @@ from torch import nn
 from cfamc_zoo.evaluation.attacks.ensemble import Ensemble
 from cfamc_zoo.evaluation.attacks.pgd import Pgd
 from cfamc_zoo.evaluation.attacks.square import Square
-from cfamc_zoo.evaluation.doubts import compare, examine
+from cfamc_zoo.evaluation.doubts import doubts_of_model, doubts_of_results
+from cfamc_zoo.evaluation.examples import Examples
 from cfamc_zoo.evaluation.robustness import Accuracy, evaluate
+from cfamc_zoo.zoo.threat import Linf, threat_of
 from tests.evaluation.attacks.models import (
     Affine,
     Convolutional,
@@ -80,12 +82,10 @@ class Fortress(Affine):
         return z + torch.tensor([1.0, 0, 0, 0, 0])
 
 
-def names(model, images=None, labels=None, **options):
-    images = some_images(low=0.2, high=0.8) if images is None else images
-    if labels is None:
-        labels = own_labels(type(model)(), images)
-    classes = options.pop("classes", 5)
-    found = examine(model, images, labels, classes=classes, eps="0.001", **options)
+def names(model, norm="linf"):
+    images = some_images(low=0.2, high=0.8)
+    data = Examples(images, own_labels(type(model)(), images), 5)
+    found = doubts_of_model(model, data, threat_of(norm, "0.001"))
     assert all("\n" not in d.text for d in found)
     return {d.name for d in found}
 
@@ -118,7 +118,7 @@ def test_more_steps_that_help_the_model():
     images = 0.5 + 0.002 * torch.randn(32, 1, 1, 1, generator=torch.Generator().manual_seed(0))
     images = images.expand(32, 3, 8, 8).contiguous()
     labels = torch.zeros(32, dtype=torch.long)
-    found = examine(Moat().eval(), images, labels, classes=2, eps="0.035")
+    found = doubts_of_model(Moat().eval(), Examples(images, labels, 2), Linf(0.035))
     assert "more-steps" in {d.name for d in found}
 
 
@@ -127,18 +127,20 @@ def row(attack, eps, stands, n=100):
 
 
 def test_accuracy_that_grows_with_the_radius():
-    (doubt,) = compare([row("PGD", "8/255", 40), row("PGD", "4/255", 30)])
+    threats = [Linf.of("8/255"), Linf.of("4/255")]
+    (doubt,) = doubts_of_results([row("PGD", "8/255", 40), row("PGD", "4/255", 30)], threats)
     assert doubt.name == "larger-epsilon"
     assert "from 30.0% at 4/255 to 40.0% at 8/255" in doubt.text
-    assert compare([row("PGD", "8/255", 30), row("PGD", "4/255", 40)]) == []
-    assert compare([row("PGD", "8/255", 31), row("PGD", "4/255", 30)]) == []
+    for large, small in ((30, 40), (31, 30)):
+        rows = [row("PGD", "8/255", large), row("PGD", "4/255", small)]
+        assert doubts_of_results(rows, threats) == []
 
 
 def test_a_search_without_gradients_that_beats_those_with():
     model, images = Rounded().eval(), some_images(low=0.2, high=0.8)
     labels = own_labels(model, images)
-    radius = f"{3 * distances(Affine(), images, labels, 'linf').median().item():.9f}"
+    threats = [Linf(3 * distances(Affine(), images, labels, "linf").median().item())]
     both = Ensemble("both", (Pgd(steps=5), Square(queries=300)))
-    rows = evaluate(model, images, labels, classes=5, attack=both, epsilons=[radius])
-    (doubt,) = compare(rows)
+    rows = evaluate(model, Examples(images, labels, 5), both, threats)
+    (doubt,) = doubts_of_results(rows, threats)
     assert doubt.name == "black-box"

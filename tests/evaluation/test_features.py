@@ -10,9 +10,10 @@ from torch import nn
 from cfamc_zoo.errors import DataError, UnknownNameError, UsageError
 from cfamc_zoo.evaluation.attacks.feature import FeatureAttack
 from cfamc_zoo.evaluation.features import FeatureReader, evaluate_features
-from cfamc_zoo.evaluation.ledger import FileLedger
+from cfamc_zoo.evaluation.ledger import StateFile
+from cfamc_zoo.evaluation.run import Run
 from cfamc_zoo.evaluation.victim.model import attacked
-from cfamc_zoo.zoo.threat import threat_of
+from cfamc_zoo.zoo.threat import Linf, threat_of
 from tests.conftest import make_encoder
 from tests.evaluation.attacks.models import some_images
 
@@ -69,7 +70,7 @@ def test_the_attack_moves_a_real_encoder_within_the_ball(distance, norm):
 
 def test_measures_where_they_can_be_counted_by_hand():
     """Nine points on a line, 0.075 apart; eps is 0.1, so the attacked passes one neighbour."""
-    (result,) = evaluate_features(Average(), line(), attack=FeatureAttack(), epsilons=["0.1"])
+    (result,) = evaluate_features(Average(), line(), FeatureAttack(), [Linf(0.1)])
     # Of 36 pairs 8 are one step apart (0.075), 7 two steps (0.15): 0.1 is at least 8 of 36.
     assert result.push_quantiles == pytest.approx([8 / 36] * 9)
     assert result.push_distances == pytest.approx([0.1] * 9, abs=1e-3)
@@ -86,9 +87,8 @@ def test_measures_where_they_can_be_counted_by_hand():
 
 
 def test_small_balls_are_harmless_and_large_ones_are_not():
-    small, large = evaluate_features(
-        Average(), line(), attack=FeatureAttack(), epsilons=["0.001", "0.2"]
-    )
+    threats = [Linf(0.001), Linf(0.2)]
+    small, large = evaluate_features(Average(), line(), FeatureAttack(), threats)
     assert small.breakaway_risk == small.overlap_risk == 0
     assert small.retrieval[0] == 100
     assert max(small.push_quantiles) == 0
@@ -103,7 +103,7 @@ def test_other_batches_give_the_same_measures():
     reader, images = FeatureReader(make_encoder(), "representation"), some_images(7, side=32)
     (a,), (b,) = (
         evaluate_features(
-            reader, images, attack=FeatureAttack(steps=2), epsilons=["2/255"], batch_size=size
+            reader, images, FeatureAttack(steps=2), [Linf.of("2/255")], Run(batch_size=size)
         )
         for size in (7, 3)
     )
@@ -112,7 +112,7 @@ def test_other_batches_give_the_same_measures():
 
 
 def test_an_encoder_that_sees_nothing_cannot_be_moved():
-    (result,) = evaluate_features(Constant(), line(), attack=FeatureAttack(), epsilons=["0.1"])
+    (result,) = evaluate_features(Constant(), line(), FeatureAttack(), [Linf(0.1)])
     assert result.breakaway_risk == 0
 
 
@@ -134,12 +134,10 @@ class Interrupted(Average):
 @pytest.mark.parametrize("call", [20, 60])
 def test_a_stopped_run_goes_on_to_the_very_same_end(tmp_path, call):
     def measure(reader, name):
-        state = FileLedger(tmp_path / name, key={}, images=line().numpy(), radii=4)
-        options = {"attack": FeatureAttack(steps=3), "epsilons": ["0.05", "0.1"], "batch_size": 2}
-        return [
-            dataclasses.replace(r, seconds=0)
-            for r in evaluate_features(reader, line(), ledger=state, **options)
-        ], state
+        state = StateFile(tmp_path / name, key={}, images=line().numpy(), radii=4)
+        attack, threats = FeatureAttack(steps=3), [Linf(0.05), Linf(0.1)]
+        results = evaluate_features(reader, line(), attack, threats, Run(0, 2, state))
+        return [dataclasses.replace(r, seconds=0) for r in results], state
 
     expected, whole = measure(Interrupted(-1), "whole")
     with pytest.raises(KeyboardInterrupt):
@@ -164,16 +162,12 @@ def test_a_stopped_run_goes_on_to_the_very_same_end(tmp_path, call):
         (lambda: FeatureAttack("cosinus"), UnknownNameError, "did you mean cosine"),
         (lambda: FeatureAttack(steps=0), UsageError, "steps is 0"),
         (
-            lambda: list(
-                evaluate_features(Average(), line(2), attack=FeatureAttack(), epsilons=["0.1"])
-            ),
+            lambda: list(evaluate_features(Average(), line(2), FeatureAttack(), [Linf(0.1)])),
             DataError,
             "at least 3",
         ),
         (
-            lambda: list(
-                evaluate_features(Average(), line() * 2, attack=FeatureAttack(), epsilons=["0.1"])
-            ),
+            lambda: list(evaluate_features(Average(), line() * 2, FeatureAttack(), [Linf(0.1)])),
             DataError,
             r"must be in \[0, 1\]",
         ),

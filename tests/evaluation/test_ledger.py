@@ -10,14 +10,17 @@ from cfamc_zoo.errors import DataError, ModelError, UsageError
 from cfamc_zoo.evaluation.attacks.apgd import Apgd, ApgdTargeted
 from cfamc_zoo.evaluation.attacks.ensemble import Ensemble
 from cfamc_zoo.evaluation.attacks.pgd import Pgd
-from cfamc_zoo.evaluation.doubts import examine
-from cfamc_zoo.evaluation.ledger import FileLedger, Ledger
+from cfamc_zoo.evaluation.doubts import doubts_of_model
+from cfamc_zoo.evaluation.examples import Examples
+from cfamc_zoo.evaluation.ledger import Ledger, StateFile
 from cfamc_zoo.evaluation.robustness import accuracies, evaluate
+from cfamc_zoo.evaluation.run import Run
 from cfamc_zoo.evaluation.victim.batching import in_batches
+from cfamc_zoo.zoo.threat import Linf
 from tests.evaluation.attacks.models import Convolutional, own_labels, some_images
 
 ATTACK = Ensemble("both", (Pgd(steps=3), Apgd("ce", steps=5)))
-EPSILONS = ["0.003", "0.006"]
+THREATS = [Linf.of("0.003"), Linf.of("0.006")]
 
 
 class Failing(Convolutional):
@@ -37,12 +40,9 @@ class Failing(Convolutional):
         raise TypeError("counted, so not to be copied")
 
 
-def measure(model, ledger, images, **options):
-    labels = own_labels(Convolutional(), images)
-    return evaluate(
-        model, images, labels, classes=5, attack=ATTACK, epsilons=EPSILONS, batch_size=8,
-        ledger=ledger, **options,
-    )  # fmt: skip
+def measure(model, ledger, images):
+    data = Examples(images, own_labels(Convolutional(), images), 5)
+    return evaluate(model, data, ATTACK, THREATS, Run(batch_size=8, ledger=ledger))
 
 
 @pytest.mark.parametrize("call", [3, 9, 30, 50])
@@ -50,8 +50,8 @@ def test_a_stopped_run_goes_on_to_the_very_same_end(tmp_path, call):
     images = some_images(24)
 
     def opened(name):
-        return FileLedger(
-            tmp_path / name, key={"seed": 0}, images=images.numpy(), radii=len(EPSILONS)
+        return StateFile(
+            tmp_path / name, key={"seed": 0}, images=images.numpy(), radii=len(THREATS)
         )
 
     whole = opened("whole")
@@ -73,7 +73,7 @@ def test_a_model_that_fails_on_one_batch_leaves_what_was_measured():
     with pytest.raises(ModelError, match="the model failed on images of shape") as raised:
         measure(Failing(12, ValueError("broken")), ledger, images)
     assert "\n" not in str(raised.value)
-    rows = accuracies(ledger, ATTACK, EPSILONS)
+    rows = accuracies(ledger, ATTACK, THREATS)
     assert rows[0].n == 24
     assert [r.attack for r in rows] == ["", "PGD-3"]
     assert 0 < rows[1].n < 24
@@ -88,7 +88,7 @@ def test_nan_on_one_batch_is_one_line():
     ledger = Ledger(24)
     with pytest.raises(ModelError, match="not finite"):
         measure(Sometimes(-1, None), ledger, some_images(24))
-    rows = accuracies(ledger, ATTACK, EPSILONS)
+    rows = accuracies(ledger, ATTACK, THREATS)
     assert rows[0].n == 24 and 0 < rows[1].n < 24, "what came before is kept"
 
 
@@ -118,18 +118,15 @@ def test_when_memory_runs_out_batches_are_halved_and_it_is_said():
 @pytest.mark.parametrize("attack", [Pgd(steps=2), ApgdTargeted(steps=2)], ids=lambda a: a.name)
 def test_a_measurement_goes_on_with_smaller_batches_to_the_same_verdicts(attack):
     images, said = some_images(24), []
-    labels = own_labels(Convolutional(), images)
+    data = Examples(images, own_labels(Convolutional(), images), 5)
     plain, halved = (
-        evaluate(
-            model, images, labels, classes=5, attack=attack, epsilons=["0.003"],
-            batch_size=size, say=said.append,
-        )
+        evaluate(model, data, attack, THREATS[:1], Run(batch_size=size, say=said.append))
         for model, size in ((Convolutional(), 2), (Small(), 24))
-    )  # fmt: skip
+    )
     assert "going on with" in said[0]
     assert halved[1].n == 24
     assert sum(a != b for a, b in zip(plain[1].correct, halved[1].correct, strict=True)) <= 1
-    assert examine(Small(), images, labels, classes=5, eps="0.003") == []
+    assert doubts_of_model(Small(), data, THREATS[0]) == []
 
 
 def test_one_image_too_large_is_an_error():
@@ -142,13 +139,13 @@ def test_one_image_too_large_is_an_error():
 
 def test_the_state_of_another_run_is_refused(tmp_path):
     images, path = some_images(4).numpy(), tmp_path / "state"
-    FileLedger(path, key={"seed": 0}, images=images, radii=1).flush()
+    StateFile(path, key={"seed": 0}, images=images, radii=1).flush()
     with pytest.raises(UsageError, match="its seed is 0, not 1"):
-        FileLedger(path, key={"seed": 1}, images=images, radii=1)
+        StateFile(path, key={"seed": 1}, images=images, radii=1)
     path.write_text("{")
     with pytest.raises(DataError, match="is not the state of an attack"):
-        FileLedger(path, key={"seed": 0}, images=images, radii=1)
+        StateFile(path, key={"seed": 0}, images=images, radii=1)
     path.write_text(json.dumps({"key": {"seed": 0}, "stages": []}))
     (tmp_path / "state.images.npy").unlink()
     with pytest.raises(DataError, match="delete"):
-        FileLedger(path, key={"seed": 0}, images=images, radii=1)
+        StateFile(path, key={"seed": 0}, images=images, radii=1)

@@ -15,6 +15,7 @@ from cfamc_zoo.evaluation.attacks.feature import FeatureAttack
 from cfamc_zoo.evaluation.attacks.pgd import Pgd
 from cfamc_zoo.evaluation.attacks.square import Square
 from cfamc_zoo.evaluation.features import evaluate_features
+from cfamc_zoo.zoo.threat import Linf
 from tests.conftest import make_encoder
 from tests.evaluation.attacks.models import Affine, Convolutional, own_labels, some_images
 
@@ -209,7 +210,7 @@ def test_the_defaults_of_the_caller_do_not_change_the_attack_on_features():
     encoder, images = make_encoder(), torch.rand(5, 3, 16, 16)
 
     def run():
-        found = evaluate_features(encoder, images, attack=FeatureAttack(steps=2), epsilons=["0.02"])
+        found = evaluate_features(encoder, images, FeatureAttack(steps=2), [Linf(0.02)])
         return [result.push_quantiles for result in found]
 
     expected = run()

@@ -13,9 +13,11 @@ from cfamc_zoo.evaluation.attacks.apgd import Apgd
 from cfamc_zoo.evaluation.attacks.fab import FabTargeted
 from cfamc_zoo.evaluation.attacks.pgd import Pgd
 from cfamc_zoo.evaluation.attacks.square import Square
+from cfamc_zoo.evaluation.examples import Examples
 from cfamc_zoo.evaluation.robustness import evaluate
 from cfamc_zoo.evaluation.victim.model import Victim
 from cfamc_zoo.evaluation.victim.search_copy import search_copy_of
+from cfamc_zoo.zoo.threat import Linf, threat_of
 from tests.evaluation.attacks.models import Convolutional, own_labels, some_images
 
 CLASSES = 5
@@ -168,9 +170,7 @@ def test_every_attack_takes_any_network(kind, attack, norm, images):
     model = kind().eval()
     labels = own_labels(model, images)
     images = images.contiguous(memory_format=torch.channels_last)
-    rows = evaluate(
-        model, images, labels, classes=CLASSES, attack=attack, epsilons=["1"], norm=norm
-    )
+    rows = evaluate(model, Examples(images, labels, CLASSES), attack, [threat_of(norm, "1")])
     assert rows[0].value == 100
     alone = kind is Detached and isinstance(attack, FabTargeted)  # neither gradients nor draws
     assert (rows[-1].value == 100) == alone
@@ -197,9 +197,9 @@ def exported(model, example):
 @pytest.mark.parametrize("wrap", [scripted, traced, in_parallel, exported])
 def test_wrapped_networks_fall_as_the_network_itself(wrap, images):
     model = Convolutional()
-    labels = own_labels(model, images)
+    data = Examples(images, own_labels(model, images), CLASSES)
     verdicts = [
-        evaluate(network, images, labels, classes=CLASSES, attack=Pgd(), epsilons=["2/255"])[1]
+        evaluate(network, data, Pgd(), [Linf.of("2/255")])[1]
         for network in (model, wrap(model, images[:4]))
     ]
     assert 0 < verdicts[0].value < 100

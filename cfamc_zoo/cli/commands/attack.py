@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
@@ -15,11 +15,6 @@ from cfamc_zoo.errors import UnknownNameError, UsageError
 from cfamc_zoo.evaluation.attacks.choice import ATTACKS, FEATURE, Choice, named_once, read_settings
 from cfamc_zoo.zoo.network.spec import FEATURES
 from cfamc_zoo.zoo.threat import NORMS, norm_called
-
-if TYPE_CHECKING:
-    from cfamc_zoo.datasets import LabelledImages
-    from cfamc_zoo.evaluation.plan import Subject
-    from cfamc_zoo.zoo.release.folder import Release
 
 
 def attack(
@@ -123,7 +118,7 @@ def attack(
     plan.outputs.check()
     choice.settings()  # refuses what the attack does not have
 
-    from cfamc_zoo.cli.measuring import conduct
+    from cfamc_zoo.cli.measuring import measure
     from cfamc_zoo.evaluation.heads.classifiers import (
         classifier_of,
         neighbours_of,
@@ -154,9 +149,7 @@ def attack(
         from cfamc_zoo.evaluation.features import FeatureReader
 
         reader = FeatureReader(reader_of(release, crops, seed), features or "backbone")
-        conduct(
-            FeatureMeasurement(reader, _subject(release, dataset, model), plan, torch_device), json
-        )
+        measure(FeatureMeasurement(reader, release, dataset, plan, torch_device), json)
         return
 
     from cfamc_zoo.evaluation.classifier_measurement import ClassifierMeasurement
@@ -167,10 +160,7 @@ def attack(
     else:
         classifier = classifier_of(release, probe, crops, seed)
         dataset = with_classes_of(classifier, dataset, model=model, data=data)
-    conduct(
-        ClassifierMeasurement(classifier, _subject(release, dataset, model), plan, torch_device),
-        json,
-    )
+    measure(ClassifierMeasurement(classifier, release, dataset, plan, torch_device), json)
 
 
 def _check_heads(choice: Choice, head: str, probe: Path | None) -> None:
@@ -178,19 +168,3 @@ def _check_heads(choice: Choice, head: str, probe: Path | None) -> None:
     given = "--probe" if probe is not None else "--head knn"
     if choice.name == FEATURE and (probe is not None or head == "knn"):
         raise UsageError(f"{given} is for attacks on a classifier, not for {FEATURE}")
-
-
-def _subject(release: Release, dataset: LabelledImages, model: str | None) -> Subject:
-    from cfamc_zoo.evaluation.plan import Subject
-    from cfamc_zoo.evaluation.reports.facts import card_of
-
-    return Subject(
-        release.config.name,
-        release.digest,
-        dataset.images,
-        dataset.labels,
-        dataset.classes,
-        dataset.name,
-        dataset.rows,
-        card=card_of(model, release),
-    )

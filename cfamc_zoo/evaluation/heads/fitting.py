@@ -14,6 +14,7 @@ from cfamc_zoo.atomic import atomic_file
 from cfamc_zoo.datasets import LabelledImages
 from cfamc_zoo.errors import UnknownNameError, UsageError
 from cfamc_zoo.evaluation.attacks.pgd import Pgd
+from cfamc_zoo.evaluation.examples import Examples
 from cfamc_zoo.evaluation.heads.classifiers import reader_of
 from cfamc_zoo.evaluation.heads.linear import Probe, extract, fit_probe, network_input
 from cfamc_zoo.evaluation.heads.neighbours import NEIGHBOURS, nearest_votes
@@ -28,6 +29,7 @@ from cfamc_zoo.zoo.network.multicrop import MultiCrop
 from cfamc_zoo.zoo.network.spec import FEATURES
 from cfamc_zoo.zoo.release.folder import PROBE, Release
 from cfamc_zoo.zoo.release.loading import load_probe, probe_bytes
+from cfamc_zoo.zoo.threat import Linf
 
 SELECTIONS = ("clean", "robust")
 ATTACKED = 1000  # held-out training images that are attacked to select a robust head
@@ -309,14 +311,13 @@ def _robust(
     def measure(head: nn.Linear, rows: Tensor) -> float:
         chosen = rows[:ATTACKED].cpu().numpy()
         device = head.weight.device
-        _, robust = evaluate(
-            Classifier(reader, head, feature=feature, classes=train.classes, data=train.name),
+        data = Examples(
             network_input(train.images[chosen], device),
             torch.from_numpy(train.labels[chosen]).to(device),
-            classes=len(train.classes),
-            attack=Pgd(steps=10),
-            epsilons=[eps],
+            len(train.classes),
         )
+        model = Classifier(reader, head, feature=feature, classes=train.classes, data=train.name)
+        _, robust = evaluate(model, data, Pgd(steps=10), [Linf.of(eps)])
         return robust.value
 
     return measure

@@ -13,6 +13,7 @@ from cfamc_zoo.evaluation.attacks.ensemble import AUTOATTACK, Ensemble, substitu
 from cfamc_zoo.evaluation.attacks.fab import FabTargeted
 from cfamc_zoo.evaluation.attacks.pgd import Pgd
 from cfamc_zoo.evaluation.attacks.square import Square
+from cfamc_zoo.evaluation.examples import Examples
 from cfamc_zoo.evaluation.robustness import evaluate
 from cfamc_zoo.evaluation.victim.model import attacked
 from cfamc_zoo.zoo.threat import L2, threat_of
@@ -37,12 +38,9 @@ RADII = {"linf": "0.006", "l2": "0.07"}
 by_name = {"ids": lambda a: a.name if hasattr(a, "name") else None}
 
 
-def verdicts(model, images, labels, attack, norm, classes=5, **options):
-    radius = options.pop("radius", RADII[norm])
-    rows = evaluate(
-        model, images, labels, classes=classes, attack=attack, epsilons=[radius], norm=norm,
-        **options,
-    )  # fmt: skip
+def verdicts(model, images, labels, attack, norm, *, radius, classes=5):
+    data = Examples(images, labels, classes)
+    rows = evaluate(model, data, attack, [threat_of(norm, radius)])
     return torch.tensor(rows[-1].correct)
 
 
@@ -144,9 +142,8 @@ def test_an_ensemble_attacks_what_stands_and_ends_with_the_worst_case():
     labels = own_labels(model, images)
     labels[:5] = (labels[:5] + 1) % 5  # misclassified as they are
     members = (Pgd(steps=2), Apgd("ce", steps=10), FabTargeted(steps=5), Square(queries=50))
-    rows = evaluate(
-        model, images, labels, classes=5, attack=Ensemble("all", members), epsilons=["0.004"]
-    )
+    data = Examples(images, labels, 5)
+    rows = evaluate(model, data, Ensemble("all", members), [threat_of("linf", "0.004")])
     assert [r.attack for r in rows] == ["", "PGD-2", "APGD-CE", "FAB-T", "Square", "all"]
     for before, after in pairwise(rows):
         assert not any(b and not a for a, b in zip(before.correct, after.correct, strict=True))

@@ -10,13 +10,16 @@ from torch.nn import functional as F
 from cfamc_zoo.errors import DataError, ModelError, UsageError
 from cfamc_zoo.evaluation.attacks.batch import Batch
 from cfamc_zoo.evaluation.attacks.pgd import Pgd
+from cfamc_zoo.evaluation.examples import Examples
 from cfamc_zoo.evaluation.intervals import wilson
 from cfamc_zoo.evaluation.robustness import evaluate
+from cfamc_zoo.evaluation.run import Run
 from cfamc_zoo.evaluation.victim.model import attacked
 from cfamc_zoo.zoo.threat import Linf
 
 # Small, so that about half of the random images fall.
-CLASSES, RADIUS, EPS = 4, "1/255", 1 / 255
+CLASSES, EPS = 4, 1 / 255
+PGD = Pgd()
 
 
 class Linear(nn.Module):
@@ -53,11 +56,9 @@ def own_labels(model, images):
         return model.eval()(images).argmax(1)
 
 
-def accuracy(model, images, labels, **options):
-    attack, radius = options.pop("attack", Pgd()), options.pop("radius", RADIUS)
-    return evaluate(
-        model, images, labels, classes=CLASSES, attack=attack, epsilons=[radius], **options
-    )
+def accuracy(model, images, labels, *, attack=PGD, radius="1/255", batch_size=60):
+    data = Examples(images, labels, CLASSES)
+    return evaluate(model, data, attack, [Linf.of(radius)], Run(batch_size=batch_size))
 
 
 def test_on_a_linear_model_the_verdicts_are_the_exact_ones(images):
@@ -118,8 +119,8 @@ def test_never_more_robust_than_the_textbook(images):
 def test_a_verdict_does_not_depend_on_the_batch_or_its_order(images):
     model = Convolutional()
     labels = own_labels(model, images)
-    whole = accuracy(model, images, labels, batch_size=60)[1].correct
-    again = accuracy(model, images, labels, batch_size=60)[1].correct
+    whole = accuracy(model, images, labels)[1].correct
+    again = accuracy(model, images, labels)[1].correct
     assert whole == again
     parts = accuracy(model, images, labels, batch_size=7)[1].correct
     assert sum(a != b for a, b in zip(whole, parts, strict=True)) <= 1
@@ -147,8 +148,8 @@ def test_more_restarts_and_larger_balls_never_help_the_model(images):
         for r in (1, 4)
     )
     assert many <= one
-    epsilons = ["0.0001", "1/255", "1"]
-    results = evaluate(model, images, labels, classes=CLASSES, attack=Pgd(), epsilons=epsilons)
+    threats = [Linf(0.0001), Linf(1 / 255), Linf(1)]
+    results = evaluate(model, Examples(images, labels, CLASSES), Pgd(), threats)
     counts = [sum(r.correct) for r in results]
     assert counts == sorted(counts, reverse=True)
     assert counts[0] == 60
