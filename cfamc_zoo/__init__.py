@@ -162,7 +162,6 @@ def attack(
     eps: object = "8/255",
     norm: str = "linf",
     seed: int = 0,
-    batch_size: int | None = None,
     progress: bool | Callable[[int, int, str], object] = False,
     **settings: object,
 ) -> Assessment:
@@ -184,10 +183,11 @@ def attack(
             as a list, an array, or text with commas.
         norm: "linf" or "l2".
         seed: of all draws; equal calls give equal results.
-        batch_size: images at a time; None is 128, 512 on a GPU.
         progress: True shows a bar with the time left (lines, where stderr is no terminal or
             notebook); a function is told instead: images done, of how many, what is going on.
-        **settings: of a named attack, like `steps=50`, `restarts=10` or `step_size="1/255"`.
+        **settings: of a named attack, like `steps=50`, `restarts=10` or `step_size="1/255"`; and
+            `batch_size`, images at a time, where neither 128 nor, on a GPU, 512 suits. It is
+            halved when memory runs out, and changes no draws.
 
     Raises:
         UsageError: an unknown attack, norm or setting, an impossible radius or value, no model.
@@ -199,7 +199,7 @@ def attack(
     from cfamc_zoo.evaluation.assessment import Terms, assess
     from cfamc_zoo.evaluation.attacks.settings import attack_of
 
-    kind = norm_of(norm)
+    kind, batch_size = norm_of(norm), settings.pop("batch_size", None)
     terms = Terms(
         attack_of(attack, settings, kind),
         threats_of(eps, kind),
@@ -215,28 +215,26 @@ def probe(
     images: Images,
     labels: Labels,
     *,
-    test_images: Images | None = None,
-    test_labels: Labels | None = None,
+    test: tuple[Images, Labels] | None = None,
     features: str | None = None,
     head: str = "linear",
     select: str = "clean",
     seed: int = 0,
-    device: str | None = None,
 ) -> FittedProbe:
     """Fits a linear head on an encoder's frozen features: head, train, test and k-NN accuracy.
 
     Args:
-        model: an encoder, a model's name, a release folder or ORGANIZATION/NAME on the Hub.
+        model: an encoder, which stays as and where it is; or a model's name, a release folder or
+            ORGANIZATION/NAME on the Hub, which goes to the GPU if there is one.
         images: (N, H, W, 3) uint8 of any size, or (N, 3, S, S) floating point in [0, 1].
         labels: (N,) integers from 0, or names of classes.
-        test_images, test_labels: of the same kinds; without them a fifth of each class is held
-            out by the seed.
+        test: images and labels of the same kinds; without them a fifth of each class is held out
+            by the seed.
         features: "backbone", "representation" or "projection"; None is what the model's own head
             reads, else "representation".
         head: "linear", or "published" for the paper's schedule.
         select: what chooses a linear head: "clean" or "robust".
         seed: of all draws.
-        device: "cpu", "cuda", ...; None is the encoder's own, for a name the GPU if there is one.
 
     Returns:
         With `head`, a layer from features to logits; `classifier`, from images to logits;
@@ -250,15 +248,8 @@ def probe(
     from cfamc_zoo.evaluation.heads.fitting import ProbeSettings
     from cfamc_zoo.evaluation.heads.probing import probe_images
 
-    return probe_images(
-        model,
-        images,
-        labels,
-        test_images=test_images,
-        test_labels=test_labels,
-        settings=ProbeSettings(features or "", head, select, seed),
-        device=device,
-    )
+    settings = ProbeSettings(features or "", head, select, seed)
+    return probe_images(model, images, labels, test=test, settings=settings)
 
 
 def train(

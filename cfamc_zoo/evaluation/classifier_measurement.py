@@ -20,7 +20,7 @@ from cfamc_zoo.evaluation.plan import Plan
 from cfamc_zoo.evaluation.reports.accuracy_page import Page, pictures_of, render
 from cfamc_zoo.evaluation.reports.facts import facts_of
 from cfamc_zoo.evaluation.robustness import Accuracy, accuracies, evaluate
-from cfamc_zoo.evaluation.run import Advance
+from cfamc_zoo.evaluation.run import Advance, Run
 from cfamc_zoo.progress import Say
 from cfamc_zoo.zoo.device import environment
 from cfamc_zoo.zoo.network.classifier import Classifier
@@ -66,7 +66,7 @@ class ClassifierMeasurement(Measurement):
 
     def run(self, advance: Advance, say: Say) -> None:
         model, plan = self.classifier.to(self.device), self.plan
-        run = self.gone_through(advance, say)
+        run = Run(plan.seed, plan.batch_size, self.ledger, advance, say)
         data = Examples(
             torch.from_numpy(self.images).to(self.device),
             torch.from_numpy(self.data.labels).to(self.device),

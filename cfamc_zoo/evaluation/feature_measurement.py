@@ -22,7 +22,7 @@ from cfamc_zoo.evaluation.plan import Plan
 from cfamc_zoo.evaluation.reports.accuracy_page import Picture, shown_of
 from cfamc_zoo.evaluation.reports.facts import facts_of
 from cfamc_zoo.evaluation.reports.vector_page import VectorPage, render_vectors
-from cfamc_zoo.evaluation.run import Advance
+from cfamc_zoo.evaluation.run import Advance, Run
 from cfamc_zoo.progress import Say
 from cfamc_zoo.zoo.device import environment
 from cfamc_zoo.zoo.release.folder import Release
@@ -78,10 +78,10 @@ class FeatureMeasurement(Measurement):
         return bool(self.results)
 
     def run(self, advance: Advance, say: Say) -> None:
-        reader = self.reader.to(self.device)
+        reader, plan = self.reader.to(self.device), self.plan
         images = torch.from_numpy(self.images).to(self.device)
-        run = self.gone_through(advance, say)
-        for result in evaluate_features(reader, images, self.attack, self.plan.threats, run):
+        run = Run(plan.seed, plan.batch_size, self.ledger, advance, say)
+        for result in evaluate_features(reader, images, self.attack, plan.threats, run):
             self.results.append(result)
 
     def rows(self) -> list[dict[str, Any]]:

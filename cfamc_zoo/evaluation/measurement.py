@@ -18,7 +18,7 @@ from cfamc_zoo.evaluation.doubts import Doubt
 from cfamc_zoo.evaluation.ledger import ledger_for
 from cfamc_zoo.evaluation.plan import Plan
 from cfamc_zoo.evaluation.reports.facts import card_of
-from cfamc_zoo.evaluation.run import Advance, Run
+from cfamc_zoo.evaluation.run import Advance
 from cfamc_zoo.progress import Say
 from cfamc_zoo.zoo.device import environment
 from cfamc_zoo.zoo.images.preprocess import to_input
@@ -106,10 +106,6 @@ class Measurement(ABC):
     def command(self) -> str:
         """What measures the same again."""
         return self.plan.command(self.model, self.data.name)
-
-    def gone_through(self, advance: Advance, say: Say) -> Run:
-        """How `run` goes through the images."""
-        return Run(self.plan.seed, self.plan.batch_size, self.ledger, advance, say)
 
     @abstractmethod
     def run(self, advance: Advance, say: Say) -> None:

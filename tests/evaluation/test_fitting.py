@@ -180,7 +180,7 @@ def test_images_in_memory_are_probed(tiny_release, tmp_path):
     test, test_names = colours(5, seed=1)
     encoder = cfamc_zoo.load(str(tiny_release)).train()
     state = {k: v.clone() for k, v in encoder.state_dict().items()}
-    probe = cfamc_zoo.probe(encoder, images, names, test_images=test, test_labels=test_names)
+    probe = cfamc_zoo.probe(encoder, images, names, test=(test, test_names))
     assert encoder.training
     assert all(torch.equal(v, state[k]) for k, v in encoder.state_dict().items())
     assert probe.classifier.classes == ("sea", "tea")
@@ -227,15 +227,15 @@ def test_floats_and_bytes_are_the_same_images(tiny_release):
         ({"labels": [0, 1]}, DataError, "24 integers or names"),
         ({"labels": [-1] + [1] * 23}, DataError, "label .*-1.* is none of"),
         ({"labels": [0] * 24}, UsageError, "at least 2 classes"),
-        ({"test_images": np.zeros((2, 8, 8, 3), np.uint8)}, UsageError, "both or neither"),
+        ({"test": np.zeros((2, 8, 8, 3), np.uint8)}, UsageError, "give a pair"),
         ({"features": "backbones"}, UnknownNameError, "did you mean backbone"),
         (
-            {"test_images": np.zeros((1, 8, 8, 3), np.uint8), "test_labels": ["beer"]},
+            {"test": (np.zeros((1, 8, 8, 3), np.uint8), ["beer"])},
             DataError,
             "'beer'.* is none of",
         ),
         (
-            {"test_images": np.zeros((1, 8, 8, 3), np.uint8), "test_labels": [0]},
+            {"test": (np.zeros((1, 8, 8, 3), np.uint8), [0])},
             DataError,
             "are names",
         ),

@@ -30,48 +30,48 @@ def probe_images(
     images: Images,
     labels: Labels,
     *,
-    test_images: Images | None = None,
-    test_labels: Labels | None = None,
+    test: tuple[Images, Labels] | None = None,
     settings: ProbeSettings,
-    device: str | None = None,
 ) -> FittedProbe:
     """Fits a head to an encoder's features of images and tests it on others.
 
     Args:
-        model: an encoder, which stays as it is, or whatever `cfamc_zoo.load` takes.
+        model: an encoder, which stays as and where it is; or whatever `cfamc_zoo.load` takes, which
+            goes to the GPU if there is one.
         images: (N, H, W, 3) uint8 of any size, or (N, 3, S, S) floating point in [0, 1].
         labels: (N,) integers from 0, or names of classes.
-        test_images, test_labels: of the same kinds; without them a fifth of each class is held
-            out by the settings' seed.
+        test: images and labels of the same kinds; without them a fifth of each class is held out
+            by the settings' seed.
         settings: of the head.
-        device: "cpu", "cuda", ...; None is the encoder's own, for a name the GPU if there is one.
 
     Raises:
         UsageError: test images without labels, one class alone, or an impossible setting.
         DataError: images or labels of another kind, or that do not go together.
     """
-    if (test_images is None) != (test_labels is None):
-        raise UsageError("test_images and test_labels go together; give both or neither")
+    if test is not None and not (isinstance(test, tuple | list) and len(test) == 2):
+        raise UsageError(
+            f"test is of type {type(test).__name__}; give a pair, (test_images, test_labels)"
+        )
     if isinstance(model, Encoder):
         # A copy, so that the caller's stays in its mode and on its device.
         encoder, own = copy.deepcopy(model).eval().requires_grad_(False), "representation"
-        torch_device = find_device(device) if device else next(model.parameters()).device
+        device = next(model.parameters()).device
     else:
         release = resolve(model)
         encoder, own = load_encoder(release), default_feature(release)
-        torch_device = find_device(device)
+        device = find_device(None)
     settings = settings if settings.feature else replace(settings, feature=own)
     train = _labelled(images, labels, encoder.preprocess, "images")
     if len(np.unique(train.labels)) < 2:
         raise UsageError("all labels are the same; a head needs images of at least 2 classes")
-    if test_images is not None and test_labels is not None:
-        test = _labelled(test_images, test_labels, encoder.preprocess, "test_images", like=train)
-        material = Material(train, test, None)
-    else:
+    if test is None:
         material = _held_out(train, settings.seed)
+    else:
+        held = _labelled(*test, encoder.preprocess, "test images", like=train)
+        material = Material(train, held, None)
     known = encoder.config.threat_model if encoder.config else {}
     eps = str(known.get("eps", EPS))
-    return fit(encoder.to(torch_device), material, settings, eps=eps, device=torch_device)
+    return fit(encoder.to(device), material, settings, eps=eps, device=device)
 
 
 def _held_out(whole: LabelledImages, seed: int) -> Material:
@@ -79,7 +79,7 @@ def _held_out(whole: LabelledImages, seed: int) -> Material:
     if not len(held):
         raise DataError(
             "no class has two images; give at least two, one of which tests the head, or give "
-            "test_images"
+            "test=(images, labels)"
         )
     train, test = (
         replace(whole, images=whole.images[rows], labels=whole.labels[rows], rows=name)
