@@ -128,9 +128,9 @@ def evaluate_features(
             )
             between = _distances(attack.distance, clean, clean)
             pairs = between[torch.triu(torch.ones_like(between), 1) > 0].sort().values
-            of = _Images(victim, images, clean, attack, run, ledger)
+            shared = _Shared(victim, images, clean, attack, run, ledger)
             for part, threat in enumerate(threats):
-                task = _FeatureTask(of, threat, part)
+                task = _FeatureTask(shared, threat, part)
 
                 def work(rows: Tensor, _: int, task: _FeatureTask = task) -> None:
                     task.batch(rows)
@@ -143,7 +143,7 @@ def evaluate_features(
 
 
 @dataclass(frozen=True)
-class _Images:
+class _Shared:
     """What is the same at every radius.
 
     Attributes:
@@ -166,11 +166,11 @@ class _FeatureTask:
         part: which of the radii it is.
     """
 
-    def __init__(self, of: _Images, threat: Threat, part: int):
-        self.victim, self.images, self.clean = of.victim, of.images, of.clean
-        self.attack, self.run, self.ledger = of.attack, of.run, of.ledger
+    def __init__(self, shared: _Shared, threat: Threat, part: int):
+        images, clean = shared.images, shared.clean
+        self.victim, self.images, self.clean = shared.victim, images, clean
+        self.attack, self.run, self.ledger = shared.attack, shared.run, shared.ledger
         self.threat, self.part = threat, part
-        images, clean = of.images, of.clean
         self.push = self.ledger.stage("push", threat.text)
         self.pull = self.ledger.stage("pull", threat.text)
         self.left, self.right = partners(len(images), self.run.seed)

@@ -21,6 +21,7 @@ from cfamc_zoo.evaluation.heads.neighbours import NEIGHBOURS, nearest_votes
 from cfamc_zoo.evaluation.heads.published import EPOCHS, fit_published_head
 from cfamc_zoo.evaluation.intervals import wilson
 from cfamc_zoo.evaluation.robustness import evaluate
+from cfamc_zoo.evaluation.run import Run
 from cfamc_zoo.evaluation.subject import Material, fitting_images
 from cfamc_zoo.progress import Progress, Say, silent
 from cfamc_zoo.zoo.network.classifier import Classifier
@@ -33,6 +34,7 @@ from cfamc_zoo.zoo.threat import Linf
 
 SELECTIONS = ("clean", "robust")
 ATTACKED = 1000  # held-out training images that are attacked to select a robust head
+BATCH = 64  # images at a time, of that attack
 EPS = "8/255"  # of that attack, where the encoder was trained against none
 # The training accuracy is that far over the test accuracy, in percent: a head fits its images.
 OVERFITTED = 20
@@ -317,7 +319,8 @@ def _robust(
             len(train.classes),
         )
         model = Classifier(reader, head, feature=feature, classes=train.classes, data=train.name)
-        _, robust = evaluate(model, data, Pgd(steps=10), [Linf.of(eps)])
+        run = Run(batch_size=BATCH)
+        _, robust = evaluate(model, data, Pgd(steps=10), [Linf.of(eps)], run)
         return robust.value
 
     return measure
