@@ -22,6 +22,7 @@ from cfamc_zoo.evaluation.doubts import Doubt, doubts_of_model, doubts_of_result
 from cfamc_zoo.evaluation.examples import Examples
 from cfamc_zoo.evaluation.ledger import Ledger
 from cfamc_zoo.evaluation.outputs import check_path, save
+from cfamc_zoo.evaluation.plan import OfOneNorm
 from cfamc_zoo.evaluation.reports.accuracy_page import Page, Picture, pictures_of, render
 from cfamc_zoo.evaluation.reports.facts import facts_of
 from cfamc_zoo.evaluation.robustness import Accuracy, evaluate
@@ -37,7 +38,7 @@ Told = Callable[[int, int, str], object]  # images done, of how many, and what i
 
 
 @dataclass(frozen=True)
-class Terms:
+class Terms(OfOneNorm):
     """How a classifier is attacked; all of it checked already.
 
     Attributes:
@@ -50,21 +51,6 @@ class Terms:
     threats: list[Threat]
     seed: int = 0
     batch_size: int | None = None
-
-    @property
-    def norm(self) -> str:
-        """Name of the norm."""
-        return self.threats[0].norm
-
-    @property
-    def epsilons(self) -> list[str]:
-        """Radii as they were given."""
-        return [threat.text for threat in self.threats]
-
-    @property
-    def largest(self) -> int:
-        """Which of the radii is the largest: pictures show it."""
-        return max(range(len(self.threats)), key=lambda i: self.threats[i].eps)
 
 
 @dataclass(frozen=True, repr=False)

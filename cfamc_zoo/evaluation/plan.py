@@ -62,8 +62,29 @@ def _absolute(name: str | None) -> str | None:
     return str(Path(name).absolute())
 
 
+class OfOneNorm:
+    """Whatever has radii of one norm, at least one."""
+
+    threats: list[Threat]
+
+    @property
+    def norm(self) -> str:
+        """Name of the norm."""
+        return self.threats[0].norm
+
+    @property
+    def epsilons(self) -> list[str]:
+        """Radii as they were given."""
+        return [threat.text for threat in self.threats]
+
+    @property
+    def largest(self) -> int:
+        """Which of the radii is the largest: pictures show it."""
+        return max(range(len(self.threats)), key=lambda i: self.threats[i].eps)
+
+
 @dataclass(frozen=True)
-class Plan:
+class Plan(OfOneNorm):
     """Which attack at which radii.
 
     Attributes:
@@ -81,21 +102,6 @@ class Plan:
     asked: Asked = Asked()
     outputs: Outputs = NOWHERE
     batch_size: int | None = None
-
-    @property
-    def norm(self) -> str:
-        """Name of the norm."""
-        return self.threats[0].norm
-
-    @property
-    def epsilons(self) -> list[str]:
-        """Radii as they were given."""
-        return [threat.text for threat in self.threats]
-
-    @property
-    def largest(self) -> int:
-        """Which of the radii is the largest: pictures show it."""
-        return max(range(len(self.threats)), key=lambda i: self.threats[i].eps)
 
     def command(self, model: str, data: str) -> str:
         """What measures the same again, from any folder, as a shell takes it.

@@ -1,6 +1,7 @@
 """`cfamc_zoo.attack`: any classifier, from Python."""
 
 import json
+from itertools import pairwise
 
 import numpy as np
 import pyarrow.parquet as pq
@@ -218,6 +219,20 @@ def test_progress_is_told_to_a_function_or_drawn_for_a_person(model, images, cap
     capsys.readouterr()
     cfamc_zoo.attack(model, images, labels, progress=True, **options)
     assert capsys.readouterr() == ("", "")  # quicker than the first line in a log
+
+
+@pytest.mark.parametrize("attack", ["pgd", Pgd()], ids=["by-name", "value"])
+def test_the_batch_size_is_taken_beside_any_attack(model, images, attack):
+    told = []
+    labels = own_labels(model, images)
+    cfamc_zoo.attack(
+        model, images, labels, attack=attack, eps=0.01, batch_size=16,
+        progress=lambda done, whole, status: told.append(done),
+    )  # fmt: skip
+    steps = [after - before for before, after in pairwise(told)]
+    assert steps == [16, 16, 8, 0], "40 images, and the checks"
+    with pytest.raises(UsageError, match="batch_size is 0; it must be at least 1"):
+        cfamc_zoo.attack(model, images, labels, attack=attack, batch_size=0)
 
 
 def test_a_model_by_name_is_its_classifier(tiny_release, sample):

@@ -114,6 +114,11 @@ def test_what_deserves_a_doubt_gets_it(make, name):
     assert name in names(make().train() if make is Convolutional else make().eval())
 
 
+def test_of_a_random_model_nothing_is_said_about_its_batches():
+    torch.manual_seed(0)
+    assert "batch-dependent" not in names(Random().eval())
+
+
 def test_more_steps_that_help_the_model():
     images = 0.5 + 0.002 * torch.randn(32, 1, 1, 1, generator=torch.Generator().manual_seed(0))
     images = images.expand(32, 3, 8, 8).contiguous()

@@ -237,7 +237,7 @@ def fit(
         )
     y = torch.from_numpy(train.labels).to(device)
     test_y = torch.from_numpy(test.labels).to(device)
-    head, chosen = HEADS[settings.head](reader, train, x, y, settings, eps, progress)
+    head, chosen = HEADS[settings.head](_Fit(reader, train, x, y, settings, eps, progress))
     with progress("neighbours", None):
         voted = nearest_votes(x, y, test_x, len(train.classes))
     correct = int((head(test_x).argmax(1) == test_y).sum())
@@ -262,39 +262,47 @@ def fit(
     )
 
 
-def _linear(
-    reader: Encoder | MultiCrop,
-    train: LabelledImages,
-    x: Tensor,
-    y: Tensor,
-    settings: ProbeSettings,
-    eps: str,
-    progress: Progress,
-) -> tuple[nn.Linear, Probe | None]:
+@dataclass(frozen=True)
+class _Fit:
+    """What a head is fitted to, and how.
+
+    Attributes:
+        reader, settings, eps, progress: as `fit` has them.
+        train: labelled images.
+        x: (N, D) their features.
+        y: (N,) their labels.
+    """
+
+    reader: Encoder | MultiCrop
+    train: LabelledImages
+    x: Tensor
+    y: Tensor
+    settings: ProbeSettings
+    eps: str
+    progress: Progress
+
+
+def _linear(fit: _Fit) -> tuple[nn.Linear, Probe | None]:
     """Logistic regression with a chosen weight decay."""
-    robust = _robust(reader, settings.feature, train, eps) if settings.select == "robust" else None
-    with progress("fitting", None):
-        chosen = fit_probe(x, y, len(train.classes), seed=settings.seed, robust=robust)
+    train, settings = fit.train, fit.settings
+    robust = None
+    if settings.select == "robust":
+        robust = _robust(fit.reader, settings.feature, train, fit.eps)
+    with fit.progress("fitting", None):
+        chosen = fit_probe(fit.x, fit.y, len(train.classes), seed=settings.seed, robust=robust)
     return chosen.head, chosen
 
 
-def _published(
-    reader: Encoder | MultiCrop,
-    train: LabelledImages,
-    x: Tensor,
-    y: Tensor,
-    settings: ProbeSettings,
-    eps: str,
-    progress: Progress,
-) -> tuple[nn.Linear, Probe | None]:
+def _published(fit: _Fit) -> tuple[nn.Linear, Probe | None]:
     """The paper's schedule, which has its own radius and chooses nothing."""
-    with progress("fitting", len(train) * len(EPOCHS)) as bar:
+    train, settings = fit.train, fit.settings
+    with fit.progress("fitting", len(train) * len(EPOCHS)) as bar:
         head = fit_published_head(
-            reader,
+            fit.reader,
             settings.feature,
             train.images,
-            x,
-            y,
+            fit.x,
+            fit.y,
             len(train.classes),
             seed=settings.seed,
             advance=bar.advance,
