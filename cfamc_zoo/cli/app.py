@@ -18,6 +18,7 @@ COMMANDS = {
     "info": Entry("Find", "Show one model's card: what it is, how it was made, what was measured."),
     "pull": Entry("Find", "Fetch and verify a model; print its folder."),
     "embed": Entry("Use", "Turn images into vectors."),
+    "search": Entry("Use", "Find the nearest images among vectors that `embed` wrote."),
     "probe": Entry("Evaluate", "Fit a linear head on frozen features; report its accuracy."),
     "attack": Entry("Evaluate", "Measure clean and robust accuracy."),
     "train": Entry("Make", "Pretrain an encoder from a recipe."),
