@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     import numpy as np
     from torch import nn
 
+    from cfamc_zoo.embedding.search.queries import Answer
     from cfamc_zoo.embedding.sources import Source
     from cfamc_zoo.evaluation.assessment import Assessment
     from cfamc_zoo.evaluation.attacks.ensemble import Ensemble
@@ -46,6 +47,7 @@ __all__ = [
     "probe",
     "push",
     "save",
+    "search",
     "train",
 ]
 
@@ -151,6 +153,52 @@ def embed(
         batch_size=batch_size,
         threads=threads,
     )
+
+
+def search(
+    queries: int | Source | Iterable[str | int | Source],
+    vectors: str | Path,
+    *,
+    k: int = 10,
+    model: str | None = None,
+    features: str | None = None,
+    threads: int | None = None,
+) -> list[Answer]:
+    """The nearest of stored vectors, by cosine similarity: one answer a query, in their order.
+
+    Args:
+        queries: one or many, each a row (17 or "row:17"), a path that stands in the file, or an
+            image as `embed` takes it. A row and a path are no neighbours of themselves.
+        vectors: what `cfamc-zoo embed` wrote: .parquet, a folder of it, .npy, .csv or .jsonl. Each
+            vector is looked at, in blocks; the file is never in memory as a whole.
+        k: neighbours of each.
+        model: the release that made the vectors; None is what the file names.
+        features: of a file that does not say; None is the backbone.
+        threads: CPU threads of the model; None is one a core.
+
+    Returns:
+        Each with `query` and `neighbours`, the most similar first, and of these `row`,
+        `similarity` in -1..1 and `path`.
+
+    Raises:
+        UsageError: no such file, row or path, another model than the file's, a k out of range.
+        DataError: a file that is none of ours, vectors that are not finite, no image.
+    """
+    from pathlib import Path
+
+    from cfamc_zoo.embedding.search.opening import open_vectors
+    from cfamc_zoo.embedding.search.origin import origin_of
+    from cfamc_zoo.embedding.search.queries import find_queries
+    from cfamc_zoo.embedding.search.queries import search as search_vectors
+
+    stored = open_vectors(Path(vectors))
+    found = find_queries(
+        queries,
+        stored,
+        lambda: origin_of(stored, model=model, feature=features),
+        threads=threads,
+    )
+    return search_vectors(found, stored, k)
 
 
 def attack(

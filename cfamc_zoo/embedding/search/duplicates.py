@@ -77,7 +77,7 @@ def check_threshold(threshold: float) -> None:
     """
     if not 0 < threshold <= 1:
         raise UsageError(
-            f"--threshold is {threshold}; it must be over 0 and at most 1, the similarity of "
+            f"the threshold is {threshold}; it must be over 0 and at most 1, the similarity of "
             "equal vectors"
         )
 

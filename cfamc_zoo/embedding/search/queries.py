@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import numpy as np
 
@@ -62,7 +62,7 @@ class Answer:
 
 
 def find_queries(
-    queries: Sequence[str | int | Source],
+    queries: int | Source | Iterable[str | int | Source],
     vectors: StoredVectors,
     origin: Callable[[], Origin],
     *,
@@ -71,8 +71,8 @@ def find_queries(
     """Queries as vectors.
 
     Args:
-        queries: each a row of the file (17, or "row:17"), a path that stands in its column
-            `path`, or an image as `cfamc_zoo.embed` takes it.
+        queries: one or many, each a row of the file (17, or "row:17"), a path that stands in its
+            column `path`, or an image as `cfamc_zoo.embed` takes it.
         vectors: those that will be searched.
         origin: what made them; called only where an image has to be embedded.
         threads: CPU threads of the model; None is one a core.
@@ -81,12 +81,13 @@ def find_queries(
         UsageError: no such row, file or path; or as `origin_of`.
         DataError: no image, or a vector of zeros, which points nowhere.
     """
-    if not queries:
+    asked = _listed(queries)
+    if not asked:
         raise UsageError("no query; give image files, paths of the file, or rows like row:0")
-    rows = {i: row for i, q in enumerate(queries) if (row := _row(q, vectors)) is not None}
-    images = {i: q for i, q in enumerate(queries) if i not in rows and not isinstance(q, int)}
-    names = [_name(query, i) for i, query in enumerate(queries)]
-    found = np.empty((len(queries), vectors.dimension), np.float32)
+    rows = {i: row for i, q in enumerate(asked) if (row := _row(q, vectors)) is not None}
+    images = {i: q for i, q in enumerate(asked) if i not in rows and not isinstance(q, int)}
+    names = [_name(query, i) for i, query in enumerate(asked)]
+    found = np.empty((len(asked), vectors.dimension), np.float32)
     if rows:
         found[list(rows)] = vectors.rows(list(rows.values()))
     if images:
@@ -96,7 +97,7 @@ def find_queries(
             raise DataError(f"query {name!r} has a vector of zeros, which is like no other")
     paths = dict(zip(rows, vectors.names(list(rows.values())), strict=True))
     paths |= {i: names[i] for i, q in images.items() if isinstance(q, str | os.PathLike)}
-    return [Query(names[i], found[i], paths.get(i, ""), rows.get(i)) for i in range(len(queries))]
+    return [Query(names[i], found[i], paths.get(i, ""), rows.get(i)) for i in range(len(asked))]
 
 
 def search(
@@ -136,7 +137,7 @@ def check_k(k: int, queries: Sequence[Query], vectors: StoredVectors) -> None:
         return
     besides = " besides the query" if _own(queries) else ""
     remedy = f"give 1 to {most}" if most else "embed more images"
-    raise UsageError(f"-k is {k}, and {str(vectors.path)!r} has {most} vectors{besides}; {remedy}")
+    raise UsageError(f"k is {k}, and {str(vectors.path)!r} has {most} vectors{besides}; {remedy}")
 
 
 def _own(queries: Sequence[Query]) -> int:
@@ -151,6 +152,13 @@ def _neighbours(
     chosen = rows[others].tolist()
     found = zip(chosen, similar[others].tolist(), vectors.names(chosen), strict=True)
     return [Neighbour(*one) for one in found]
+
+
+def _listed(queries: int | Source | Iterable[str | int | Source]) -> list[int | Source]:
+    from cfamc_zoo.embedding.sources import one_by_one
+
+    rows: list[int | Source] = [queries] if isinstance(queries, int | np.integer) else []
+    return rows or list(one_by_one(cast("Iterable[Source]", queries)))
 
 
 def _row(query: str | int | Source, vectors: StoredVectors) -> int | None:

@@ -171,8 +171,9 @@ class Duplicates(Result):
         members = sum(len(group.members) for group in self.groups)
         return [
             *super().notes(),
-            f"{members:,} of {self.vectors.count:,} images in {len(self.groups):,} groups "
-            f"of near-duplicates at {self.threshold:g} or more",
+            f"{members:,} of {self.vectors.count:,} images in {len(self.groups):,} "
+            f"{'group' if len(self.groups) == 1 else 'groups'} of near-duplicates at "
+            f"{self.threshold:g} or more",
         ]
 
     def as_json(self) -> dict[str, Any]:

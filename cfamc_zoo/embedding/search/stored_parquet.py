@@ -21,7 +21,7 @@ from cfamc_zoo.embedding.search.stored import (
     unreadable,
 )
 from cfamc_zoo.errors import DataError
-from cfamc_zoo.folders import is_passed_over
+from cfamc_zoo.folders import is_passed_over, is_text
 
 FLOATS = (pa.float16(), pa.float32(), pa.float64())
 SAME = ("sha256", "feature", "preprocessing")  # of all files of a folder
@@ -106,11 +106,12 @@ class ParquetVectors(StoredVectors):
         return [found[row] for row in rows]
 
     def find(self, name: str) -> int | None:
-        if not self.named:
+        if not self.named or not is_text(name):
             return None
+        wanted = _scalar(name)
         for part in self.parts:
             column = self._column(part)
-            at = pc.index(column, pa.scalar(name).cast(column.type)).as_py()
+            at = pc.index(column, wanted.cast(column.type)).as_py()
             if at >= 0:
                 return part.first + int(at)
         return None
@@ -197,6 +198,13 @@ def _batches(file: Path, footer: Any, column: str, groups: list[int], size: int)
     with pq.ParquetFile(file, metadata=footer, memory_map=True) as opened:
         for batch in opened.iter_batches(size, row_groups=groups, columns=[column]):
             yield batch.column(0)
+
+
+def _scalar(text: str) -> Any:
+    """`pa.scalar` would import pandas where it is installed."""
+    content = text.encode()
+    buffers = [None, pa.py_buffer(np.array([0, len(content)], np.int32)), pa.py_buffer(content)]
+    return pa.Array.from_buffers(pa.string(), 1, buffers)[0]
 
 
 def _holds_floats(kind: Any) -> bool:
