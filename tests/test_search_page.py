@@ -10,7 +10,7 @@ ROOT = Path(__file__).parent.parent
 
 @pytest.fixture
 def page():
-    found = importlib.util.spec_from_file_location("search_page", ROOT / "docs/search.py")
+    found = importlib.util.spec_from_file_location("search_page", ROOT / "docs/search_page.py")
     module = importlib.util.module_from_spec(found)
     found.loader.exec_module(module)
     return module
@@ -28,5 +28,5 @@ def test_both_encoders_answer_the_same_queries(page, tiny_release, sample, tmp_p
         assert part.count("as it is</h4>") == part.count("attacked, 8/255</h4>") == 2
         assert part.count("<img") == 2 * (2 + 10 + 10)
         assert f'alt="{first}, query"' in part
-    assert "python docs/search.py --robust resnet18-thin-cifar10-free" in text
+    assert "python docs/search_page.py --robust resnet18-thin-cifar10-free" in text
     assert str(tmp_path) not in text.replace(str(tiny_release), "")

@@ -157,8 +157,22 @@ def test_a_page_of_duplicates(search, here):
     page = (here / "page.html").read_text()
     check(page)
     assert [2] in pictures(page) and "Group 1: " in page
+    assert "are shown" not in page
     done = search("--duplicates", "--in", "v.parquet", "--html", "page.html", code=2)
     assert "is already there" in done.err
+
+
+def test_a_page_is_never_too_long_to_be_opened(search, here):
+    random = np.random.default_rng(0)
+    pairs = np.repeat(random.standard_normal((210, 32)), 2, axis=0)
+    many = np.repeat(random.standard_normal((1, 32)), 70, axis=0)
+    np.save("v.npy", np.concatenate([pairs, many]).astype(np.float32))
+    (here / "v.npy.paths.txt").unlink()
+    search("--duplicates", "--in", "v.npy", "--html", "page.html", model=None)
+    page = (here / "page.html").read_text()
+    assert pictures(page) == [[60], *[[2]] * 199]
+    assert "Group 1: 70 images" in page and "The first 60 are shown." in page
+    assert "The largest 200 of 211 groups are shown." in page
 
 
 def test_an_attacked_query_stands_beside_itself(search, here, made):

@@ -49,7 +49,9 @@ def page_of(result: Result, command: str) -> tuple[str, int]:
     """The page of one search as HTML, and of how many images it has no picture."""
     thumbnails = Thumbnails(result.vectors)
     part = Part("", result.sections(thumbnails), result.facts())
-    return render_sheet(Sheet(result.title(), "", [part], command)), thumbnails.missing
+    return render_sheet(
+        Sheet(result.title(), result.left_out(), [part], command)
+    ), thumbnails.missing
 
 
 def render_sheet(sheet: Sheet) -> str:

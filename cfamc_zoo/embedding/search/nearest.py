@@ -6,6 +6,8 @@ import numpy as np
 
 from cfamc_zoo.embedding.search.stored import StoredVectors
 
+TINY = np.float32(1e-30)  # in place of the norm of zeros, whose products are 0
+
 
 def nearest(vectors: StoredVectors, queries: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
     """The k rows that are most similar to each query.
@@ -25,14 +27,13 @@ def nearest(vectors: StoredVectors, queries: np.ndarray, k: int) -> tuple[np.nda
     rows = [np.empty(0, np.int64) for _ in queries]
     best = [np.empty(0, np.float32) for _ in queries]
     for block in vectors.blocks():
-        scale = 1 / np.where(block.norms > 0, block.norms, 1)
-        similar = ((queries @ block.vectors.T) * scale).clip(-1, 1)
+        similar = (queries @ block.vectors.T) / np.maximum(block.norms, TINY)
         for i, values in enumerate(similar):
             full = len(best[i]) == k
             better = np.flatnonzero(values > best[i][-1]) if full else np.arange(len(values))
             if len(better):
                 rows[i] = np.concatenate([rows[i], block.first + better])
-                best[i] = np.concatenate([best[i], values[better]])
+                best[i] = np.concatenate([best[i], values[better].clip(-1, 1)])
                 rows[i], best[i] = ordered(rows[i], best[i], k)
     return np.stack(rows), np.stack(best)
 

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from cfamc_zoo.embedding.search.duplicates import Group
     from cfamc_zoo.embedding.search.sections import Section, Thumbnails
 
+SHOWN = 200  # groups of duplicates on a page
 Rows = list[tuple[str, ...]]
 Table = tuple[tuple[str, ...], Rows, tuple[int, ...]]
 
@@ -69,6 +70,10 @@ class Result(ABC):
     @abstractmethod
     def title(self) -> str:
         """Of a page."""
+
+    def left_out(self) -> str:
+        """A sentence on what a page leaves out; "" where it shows all."""
+        return ""
 
     @abstractmethod
     def sections(self, thumbnails: Thumbnails) -> list[Section]:
@@ -192,7 +197,13 @@ class Duplicates(Result):
         return f"Near-duplicates among {self.vectors.count:,} images"
 
     def sections(self, thumbnails: Thumbnails) -> list[Section]:
-        return [thumbnails.group_section(g, i) for i, g in enumerate(self.groups, 1)]
+        shown = self.groups[:SHOWN]
+        return [thumbnails.group_section(group, i) for i, group in enumerate(shown, 1)]
+
+    def left_out(self) -> str:
+        if len(self.groups) <= SHOWN:
+            return ""
+        return f"The largest {SHOWN} of {len(self.groups):,} groups are shown."
 
 
 def kept(before: Answer, after: Answer) -> int:

@@ -13,6 +13,8 @@ from cfamc_zoo.embedding.search.stored import StoredVectors
 from cfamc_zoo.embedding.search.thumbnails import picture_of, thumbnail_of
 from cfamc_zoo.errors import DataError
 
+SHOWN = 60  # pictures of a group
+
 
 @dataclass(frozen=True)
 class Picture:
@@ -73,7 +75,7 @@ class Thumbnails:
     def section_of(self, answer: Answer) -> Section:
         """A query and its neighbours."""
         query = self._picture(answer.query.path, "query")
-        return Section(answer.query.name, "", [query], [self._line("nearest", answer)])
+        return Section(_title(answer), "", [query], [self._line("nearest", answer)])
 
     def attacked_section(
         self, answers: tuple[Answer, Answer], image: np.ndarray, eps: str, note: str
@@ -91,12 +93,15 @@ class Thumbnails:
         queries = [self._picture(name, "query"), Picture(name, says, picture_of(image))]
         known = {n.row for n in before.neighbours}
         lines = [self._line("as it is", before), self._line(says, after, known)]
-        return Section(before.query.name, note, queries, lines)
+        return Section(_title(before), note, queries, lines)
 
     def group_section(self, group: Group, number: int) -> Section:
-        """A group of duplicates."""
-        pictures = [self._picture(m.path, _similarity(m)) for m in group.members]
-        return Section(f"Group {number}: {len(pictures)} images", "", [], [Line("", pictures)])
+        """A group of duplicates, as far as it is not too large to be looked at."""
+        shown = group.members[:SHOWN]
+        note = "" if shown == group.members else f"The first {SHOWN} are shown"
+        pictures = [self._picture(m.path, _similarity(m)) for m in shown]
+        title = f"Group {number}: {len(group.members):,} images"
+        return Section(title, note, [], [Line("", pictures)])
 
     def _line(self, title: str, answer: Answer, known: Collection[int] | None = None) -> Line:
         """The neighbours; those that are not among the known rows are marked."""
@@ -116,6 +121,12 @@ class Thumbnails:
             return thumbnail_of(self.vectors.locate(name)), ""
         except (DataError, ValueError) as error:  # ValueError: a name that no file can have
             return "", str(error)
+
+
+def _title(answer: Answer) -> str:
+    """A query as it was asked for, and what it is."""
+    name, path = answer.query.name, answer.query.path
+    return name if path in ("", name) else f"{name}: {path}"
 
 
 def _similarity(neighbour: Neighbour) -> str:

@@ -12,7 +12,7 @@ import numpy as np
 
 from cfamc_zoo.errors import DataError, first_line
 
-BLOCK = 4 << 20  # bytes of float32 vectors that are looked at together
+BLOCK = 1 << 20  # bytes of float32 vectors that are looked at together: what a core's cache holds
 PATH, EMBEDDING = "path", "embedding"
 REMEDY = "give a file that `cfamc-zoo embed` wrote"
 
@@ -64,7 +64,7 @@ class StoredVectors(ABC):
 
     @abstractmethod
     def _pieces(self, start: int) -> Iterator[np.ndarray]:
-        """All rows from `start` on, (B, D) of any float type, of at most a block each."""
+        """All rows from `start` on, (P, D) of any float type, some blocks at a time."""
 
     @abstractmethod
     def _rows(self, rows: np.ndarray) -> np.ndarray:
@@ -77,10 +77,11 @@ class StoredVectors(ABC):
             DataError: a row holds NaN or infinity, or the file cannot be read.
         """
         for piece in self._pieces(start):
-            vectors = piece.astype(np.float32, copy=False)
-            numbers = range(start, start + len(piece))
-            yield Block(start, vectors, self._norms(vectors, numbers))
-            start += len(piece)
+            for at in range(0, len(piece), self.block):
+                vectors = piece[at : at + self.block].astype(np.float32, copy=False)
+                numbers = range(start, start + len(vectors))
+                yield Block(start, vectors, self._norms(vectors, numbers))
+                start += len(vectors)
 
     def rows(self, rows: Sequence[int] | np.ndarray) -> np.ndarray:
         """(R, D) float32 at unit L2 norm, in the order that is asked for; rows of zeros stay.
@@ -110,7 +111,7 @@ class StoredVectors(ABC):
 
     def _norms(self, vectors: np.ndarray, numbers: Sequence[int]) -> np.ndarray:
         with np.errstate(over="ignore", invalid="ignore"):
-            norms: np.ndarray = np.sqrt(np.einsum("ij,ij->i", vectors, vectors))
+            norms: np.ndarray = np.sqrt(np.vecdot(vectors, vectors))
         if not np.isfinite(norms).all():
             row = numbers[int(np.flatnonzero(~np.isfinite(norms))[0])]
             raise DataError(

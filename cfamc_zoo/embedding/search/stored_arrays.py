@@ -31,7 +31,8 @@ class ArrayVectors(StoredVectors):
                 f"{str(path)!r} has {len(array)} rows and its list of paths {len(names)}; embed "
                 "again"
             )
-        self.array, self.known = array, names
+        # Still mapped, without what NumPy's own class for that does at every slice.
+        self.array, self.known = np.asarray(array), names
         self.count, self.dimension = array.shape
 
     def names(self, rows: Sequence[int]) -> list[str]:
@@ -41,8 +42,7 @@ class ArrayVectors(StoredVectors):
         return self.known.index(name) if self.known and name in self.known else None
 
     def _pieces(self, start: int) -> Iterator[np.ndarray]:
-        for first in range(start, self.count, self.block):
-            yield self.array[first : first + self.block]
+        yield self.array[start:]
 
     def _rows(self, rows: np.ndarray) -> np.ndarray:
         return self.array[rows]

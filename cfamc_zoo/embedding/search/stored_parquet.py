@@ -25,6 +25,7 @@ from cfamc_zoo.folders import is_passed_over, is_text
 
 FLOATS = (pa.float16(), pa.float32(), pa.float64())
 SAME = ("sha256", "feature", "preprocessing")  # of all files of a folder
+READ = 8  # blocks that are decoded at a time
 DAMAGE = (pa.ArrowException, OSError, ValueError)
 
 
@@ -155,7 +156,7 @@ class ParquetVectors(StoredVectors):
         groups = [part.group for part in parts]
         first = parts[0].first
         try:
-            for column in _batches(file, self.footers[file], EMBEDDING, groups, self.block):
+            for column in _batches(file, self.footers[file], EMBEDDING, groups, READ * self.block):
                 yield self._array(column, first)
                 first += len(column)
         except DAMAGE as error:

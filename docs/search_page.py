@@ -1,6 +1,6 @@
 """Writes docs/search.html: one search with two encoders, as images are and under attack.
 
-    python docs/search.py --robust resnet18-thin-cifar10-free --standard runs/standard
+    python docs/search_page.py --robust resnet18-thin-cifar10-free --standard runs/standard
 
 Both search the bundled sample for the same queries. How a standard encoder is trained stands in
 CONTRIBUTING.md.
@@ -106,7 +106,14 @@ def main(arguments: Sequence[str] | None = None) -> None:
         for word, release in releases:
             found = searched(release, paths, given.queries)
             parts.append(part_of(word, found, given.shown, release.config))
-    words = ["python", "docs/search.py", "--robust", given.robust, "--standard", given.standard]
+    words = [
+        "python",
+        "docs/search_page.py",
+        "--robust",
+        given.robust,
+        "--standard",
+        given.standard,
+    ]
     sheet = Sheet(
         "One search, two encoders, before and under attack",
         f"The {K} nearest of {len(paths):,} images of {DATA}, by the cosine of backbone features. "
