@@ -57,6 +57,7 @@ from pathlib import Path
 import numpy as np
 import pyarrow
 import cfamc_zoo
+import cfamc_zoo.embedding.sources
 from cfamc_zoo.embedding.search.index import open_index
 from cfamc_zoo.embedding.search.opening import open_vectors
 from cfamc_zoo.embedding.search.queries import find_queries, search
