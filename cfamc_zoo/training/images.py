@@ -29,13 +29,13 @@ from cfamc_zoo.folders import describe, find_below, find_parts, name_of
 from cfamc_zoo.parquet import count_rows, find_parquet, iterate_encoded
 from cfamc_zoo.progress import Progress, Say, silent
 from cfamc_zoo.zoo.images.decoding import Source, read_images
-from cfamc_zoo.zoo.images.preprocess import fit
+from cfamc_zoo.zoo.images.preprocess import PREPROCESSING, fit
 from cfamc_zoo.zoo.network.spec import Preprocess
 from cfamc_zoo.zoo.onnx.cache import cache_folder
 
 RECORD = "data.json"  # of a run
 PIXELS, INDEX = "pixels.bin", "index.json"  # of a folder in the cache
-VERSION = "1"  # of that folder and of what turns a file into pixels
+VERSION = "1"  # of that folder
 NEW = ".new-"  # one that is being made
 SHOWN = 5  # reasons that a line on unreadable images names
 
@@ -215,7 +215,7 @@ def _kept(found: _Found, preprocess: Preprocess, say: Say, watch: _Watch) -> _Ke
 
 def _key(paths: Sequence[Path], preprocess: Preprocess) -> str:
     """Of the files by name, size and time, and of what is made of them."""
-    key = hashlib.sha256(f"{VERSION}{json.dumps(asdict(preprocess))}".encode())
+    key = hashlib.sha256(f"{VERSION} {PREPROCESSING}{json.dumps(asdict(preprocess))}".encode())
     for path in paths:
         try:
             found = path.stat()

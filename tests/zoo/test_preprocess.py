@@ -5,7 +5,7 @@ import struct
 
 import numpy as np
 import pytest
-from PIL import Image, ImageOps
+from PIL import Image, ImageFile
 
 from cfamc_zoo.errors import DataError
 from cfamc_zoo.zoo.images import preprocess
@@ -144,10 +144,10 @@ def test_damage_at_any_place_is_a_data_error_or_an_image():
 def test_whatever_a_decoder_raises_is_one_bad_file(monkeypatch, error):
     """Damaged AVIF, DDS and WebP files raise these from inside Pillow."""
 
-    def refuse(image, **options):
+    def refuse(image):
         raise error("from the decoder")
 
-    monkeypatch.setattr(ImageOps, "exif_transpose", refuse)
+    monkeypatch.setattr(ImageFile.ImageFile, "load", refuse)
     with pytest.raises(DataError, match="damaged: from the decoder"):
         read_image(encode(Image.fromarray(random_rgb(8, 8))), SPEC)
 

@@ -11,7 +11,7 @@ import io
 from typing import Any
 
 import numpy as np
-from PIL import Image, ImageOps
+from PIL import ExifTags, Image, ImageOps
 
 from cfamc_zoo.errors import DataError
 
@@ -46,15 +46,16 @@ def read_pixels(image: Image.Image) -> tuple[Image.Image, Image.Image | None]:
         raise DataError(_no_range("signed integers"))
     if stored == RGB_OF_16_BITS and isinstance(key, tuple):
         low = _low_bytes(image)  # before the file is loaded, which closes it
-        upright = ImageOps.exif_transpose(image)
+        upright = _upright(image)
         values = np.asarray(upright).astype(np.uint16) << 8 | low
         return upright, _opaque((values != np.array(key, np.uint16)).any(2))
-    upright = ImageOps.exif_transpose(image)
+    upright = _upright(image)
     if image.mode.startswith("I") or image.mode == "F":
         values = np.asarray(upright)
         greys = Image.fromarray(_greys(values, image))
         return greys, _opaque(values != key) if isinstance(key, int) else None
     if stored in GREYS_OF_FEW_BITS and key is not None:
+        upright = upright.copy()  # it may be the caller's own
         upright.info["transparency"] = key * GREYS_OF_FEW_BITS[stored]
     if upright.has_transparency_data:
         # Pillow has no way from La to RGBA but through LA.
@@ -63,6 +64,14 @@ def read_pixels(image: Image.Image) -> tuple[Image.Image, Image.Image | None]:
     if upright.mode in ("L", "RGB", "CMYK"):
         return upright, None
     return upright.convert("L" if upright.mode == "1" else "RGB"), None
+
+
+def _upright(image: Image.Image) -> Image.Image:
+    """The image itself where nothing is to be turned: Pillow would copy it."""
+    image.load()  # a PNG's EXIF may come after its pixels
+    if image.getexif().get(ExifTags.Base.Orientation, 1) == 1:
+        return image
+    return ImageOps.exif_transpose(image)
 
 
 def _greys(values: np.ndarray, image: Image.Image) -> np.ndarray:

@@ -4,7 +4,8 @@ EXIF orientation is applied; the first frame of an animation is taken; 16-bit an
 are scaled by their own type's range, not by their content (`pixels.py`); colours become sRGB
 through the embedded profile (`colour.py`); transparency is laid over white; then the shorter
 side is resized to the model's input by Pillow's bicubic filter (which widens when it shrinks, so
-it does not alias), and the centre cropped. An sRGB image of the right size is left as it is, pixel
+it does not alias), and the centre cropped. A JPEG that is much larger than the input is decoded
+at a fraction of its size (`reduction.py`). An sRGB image of the right size is left as it is, pixel
 by pixel.
 """
 
@@ -22,12 +23,14 @@ from PIL import Image, UnidentifiedImageError
 from cfamc_zoo.errors import DataError
 from cfamc_zoo.zoo.images.colour import to_srgb
 from cfamc_zoo.zoo.images.pixels import read_pixels
+from cfamc_zoo.zoo.images.reduction import Reduction, opened_again, reduce_decoding
+from cfamc_zoo.zoo.images.room import ROOM
 from cfamc_zoo.zoo.network.spec import Preprocess
 
 PIXEL_LIMIT = 178_956_970  # of the image as stored: Pillow's own bound, 512 MiB of RGB
 WHITE = (255, 255, 255, 255)
 # Raised whenever the same file gives other pixels: vectors of two versions do not go together.
-PREPROCESSING = 2
+PREPROCESSING = 3
 # Photos with a profile are averaged down to about so many pixels a side before their colours are
 # converted, which would take longer than all else. Four times the model's input is the least.
 CONVERTED_SIDE = 1024
@@ -52,7 +55,7 @@ def read_image(source: Path | bytes | Image.Image, preprocess: Preprocess) -> np
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # damaged metadata: the pixels decide
             if isinstance(source, Image.Image):
-                return _fit_within_limit(source, preprocess)
+                return _fit_within_limit(opened_again(source), preprocess)
             content = source if isinstance(source, bytes) else _content(source)
             if not content:
                 raise DataError("the file is empty")
@@ -82,20 +85,25 @@ def _fit_within_limit(image: Image.Image, preprocess: Preprocess) -> np.ndarray:
 
 
 def fit(image: Image.Image, preprocess: Preprocess) -> np.ndarray:
-    """An open image as (S, S, 3) uint8."""
-    size = preprocess.size
+    """An open image as (S, S, 3) uint8. A JPEG that is not loaded may be left smaller."""
+    reduction = reduce_decoding(image, preprocess.size)
+    with ROOM.taken(image.width * image.height):
+        return _fit_decoded(image, reduction, preprocess.size)
+
+
+def _fit_decoded(image: Image.Image, reduction: Reduction, size: int) -> np.ndarray:
     profile = None if image.mode == "LAB" else image.info.get("icc_profile")
     colours, alpha = read_pixels(image)
     convert = to_srgb(profile, colours.mode) if isinstance(profile, bytes) else None
-    width, height = colours.size
-    left, top, side = crop(width, height, size)
+    width, height = reduction.full_size(*colours.size)
     factor = 1
     if convert is not None and alpha is None and colours.mode in ("RGB", "CMYK"):
-        factor = max(1, min(width, height) // max(CONVERTED_SIDE, 4 * size))
+        factor = max(1, min(colours.size) // max(CONVERTED_SIDE, 4 * size))
         colours = colours.reduce(factor) if factor > 1 else colours
     image = over_white(_eight_bits(colours) if convert is None else convert(colours), alpha)
     if (width, height) != (size, size):
-        box = (left / factor, top / factor, (left + side) / factor, (top + side) / factor)
+        a, b, c, d = reduction.square(*crop(width, height, size))
+        box = (a / factor, b / factor, c / factor, d / factor)
         image = image.resize((size, size), Image.Resampling.BICUBIC, box=box)
     return np.asarray(image)
 
@@ -137,7 +145,7 @@ def crop(width: int, height: int, size: int) -> tuple[float, float, int]:
 
 def _eight_bits(colours: Image.Image) -> Image.Image:
     if colours.mode != "I;16":
-        return colours.convert("RGB")
+        return colours if colours.mode == "RGB" else colours.convert("RGB")
     # 65535 is 257 times 255, and 128 makes it round.
     greys = (np.asarray(colours).astype(np.uint32) + 128) // 257
     return Image.fromarray(greys.astype(np.uint8)).convert("RGB")
