@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from cfamc_zoo.embedding.backends import open_backend
+from cfamc_zoo.embedding.concurrency import batches_in_flight, decoder_threads
 from cfamc_zoo.embedding.partial import PART, Partial
 from cfamc_zoo.embedding.pipeline import Unreadable, embed_files, normalize
 from cfamc_zoo.embedding.writers import check_suffix, write
@@ -78,7 +79,7 @@ def embed_to_file(
         output: .parquet, .npy, .csv or .jsonl; replaced if it is there.
         settings: of the vectors.
         device: as `open_backend` takes it.
-        threads: as `open_backend` takes it.
+        threads: as `open_backend` takes it; so many also decode, but no more than there are cores.
         batch_size: images at a time.
         advance: told how many more inputs are done.
 
@@ -104,7 +105,14 @@ def embed_to_file(
         names: list[Path] = []
         vectors = [np.empty((0, dimension), np.float32)]
         unreadable: list[Unreadable] = []
-        for batch in embed_files(chunk, backend, preprocess, batch_size=batch_size):
+        for batch in embed_files(
+            chunk,
+            backend,
+            preprocess,
+            batch_size=batch_size,
+            decoders=decoder_threads(threads),
+            in_flight=batches_in_flight(settings.backend, device),
+        ):
             names += batch.paths
             unreadable += batch.unreadable
             if len(batch.paths):

@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
 
 from cfamc_zoo.embedding.backends import Backend
 from cfamc_zoo.errors import DataError
+from cfamc_zoo.zoo.ahead import ahead
+from cfamc_zoo.zoo.images.decoding import decode_ahead
 from cfamc_zoo.zoo.images.preprocess import read_image, to_input
 from cfamc_zoo.zoo.network.spec import Preprocess
 
 AHEAD = 4  # batches being decoded or waiting, beside the one in the model
+_Read = tuple[Path, np.ndarray | DataError]
 
 
 @dataclass(frozen=True)
@@ -42,6 +44,7 @@ def embed_files(
     *,
     batch_size: int,
     decoders: int = 1,
+    in_flight: int = 1,
 ) -> Iterator[Batch]:
     """Embeds files, in their order.
 
@@ -51,46 +54,33 @@ def embed_files(
         preprocess: the model's.
         batch_size: images at a time.
         decoders: threads that read and decode; Pillow's decoders run beside the model.
+        in_flight: batches in the model at a time, each in a thread of its own if several.
     """
-    chunks = (paths[i : i + batch_size] for i in range(0, len(paths), batch_size))
-    waiting: deque[Future[_Decoded]] = deque()
-    pool = ThreadPoolExecutor(decoders, thread_name_prefix="decode")
-    try:
-        for chunk in chunks:
-            waiting.append(pool.submit(_decode, chunk, preprocess))
-            if len(waiting) > AHEAD:
-                yield _finish(waiting.popleft().result(), backend)
-        while waiting:
-            yield _finish(waiting.popleft().result(), backend)
-    finally:
-        pool.shutdown(cancel_futures=True)
 
-
-@dataclass(frozen=True)
-class _Decoded:
-    paths: list[Path]
-    images: list[np.ndarray]
-    unreadable: list[Unreadable]
-
-
-def _decode(paths: Sequence[Path], preprocess: Preprocess) -> _Decoded:
-    decoded = _Decoded([], [], [])
-    for path in paths:
+    def read(path: Path) -> _Read:
         try:
-            image = read_image(path, preprocess)
+            return path, read_image(path, preprocess)
         except DataError as error:
-            decoded.unreadable.append(Unreadable(path, str(error)))
-        else:
-            decoded.paths.append(path)
-            decoded.images.append(image)
-    return decoded
+            return path, error
+
+    def finish(batch: list[_Read]) -> Batch:
+        return _finish(batch, backend)
+
+    decoded = decode_ahead(paths, read, threads=decoders, waiting=AHEAD * batch_size)
+    batches = iter(lambda: list(islice(decoded, batch_size)), [])
+    if in_flight == 1:
+        yield from map(finish, batches)
+    else:
+        yield from ahead(batches, finish, threads=in_flight, waiting=in_flight)
 
 
-def _finish(decoded: _Decoded, backend: Backend) -> Batch:
-    if not decoded.images:
-        return Batch([], np.empty((0, 0), np.float32), decoded.unreadable)
-    vectors = backend(to_input(np.stack(decoded.images)))
-    return Batch(decoded.paths, vectors, decoded.unreadable)
+def _finish(read: list[_Read], backend: Backend) -> Batch:
+    unreadable = [Unreadable(path, str(e)) for path, e in read if isinstance(e, DataError)]
+    images = [image for _, image in read if not isinstance(image, DataError)]
+    if not images:
+        return Batch([], np.empty((0, 0), np.float32), unreadable)
+    paths = [path for path, image in read if not isinstance(image, DataError)]
+    return Batch(paths, backend(to_input(np.stack(images))), unreadable)
 
 
 def normalize(vectors: np.ndarray) -> np.ndarray:

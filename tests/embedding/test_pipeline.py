@@ -1,0 +1,89 @@
+"""Decoding ahead of the model, and several batches in it, without a GPU."""
+
+import threading
+import warnings
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from cfamc_zoo.embedding import concurrency
+from cfamc_zoo.embedding.pipeline import embed_files
+from cfamc_zoo.zoo.network.spec import Preprocess
+from cfamc_zoo.zoo.onnx.session import OnnxEncoder
+
+SPEC = Preprocess(size=4)
+
+
+@pytest.fixture
+def paths(tmp_path):
+    """Images of one grey each, 0 to 46, the seventh of them no image."""
+    found = [tmp_path / f"{i}.png" for i in range(47)]
+    for i, path in enumerate(found):
+        Image.new("L", (8, 8), i).save(path)
+    found[7].write_text("no image")
+    return found
+
+
+class Session:
+    """As ONNX Runtime's: gives the first grey of each image, when `together` have come."""
+
+    def __init__(self, together):
+        self.together = threading.Barrier(together)
+        self.threads = set()
+
+    def run(self, outputs, inputs):
+        assert outputs == ["backbone"]
+        self.together.wait(10)
+        self.threads.add(threading.get_ident())
+        return [inputs["images"][:, 0, 0, :1] * 255]
+
+
+@pytest.mark.parametrize("in_flight", [1, 2])
+@pytest.mark.parametrize("decoders", [1, 3])
+def test_rows_keep_their_order_however_much_happens_at_a_time(paths, decoders, in_flight):
+    """12 batches, an even number, go through the session two at a time."""
+    session = Session(in_flight)
+    encoder = OnnxEncoder(session, "backbone", None)
+    batches = list(
+        embed_files(paths, encoder, SPEC, batch_size=4, decoders=decoders, in_flight=in_flight)
+    )
+    assert len(batches) == 12
+    assert [path for batch in batches for path in batch.paths] == paths[:7] + paths[8:]
+    rows = np.concatenate([batch.vectors for batch in batches])[:, 0]
+    np.testing.assert_allclose(rows, [*range(7), *range(8, 47)], atol=1e-3)
+    assert [bad.path for batch in batches for bad in batch.unreadable] == [paths[7]]
+    assert len(session.threads) == in_flight
+    if in_flight == 1:
+        assert session.threads == {threading.get_ident()}
+
+
+def test_filters_of_warnings_are_the_callers_again_after_several_threads_muted_them(paths):
+    before = list(warnings.filters)
+    encoder = OnnxEncoder(Session(1), "backbone", None)
+    list(embed_files(paths, encoder, SPEC, batch_size=4, decoders=4))
+    assert warnings.filters == before
+
+
+def test_a_batch_of_images_that_cannot_be_read_has_no_vectors(paths):
+    encoder = OnnxEncoder(Session(1), "backbone", None)
+    (batch,) = embed_files(paths[7:8], encoder, SPEC, batch_size=4)
+    assert (batch.paths, len(batch.vectors), len(batch.unreadable)) == ([], 0, 1)
+
+
+@pytest.mark.parametrize(
+    ("threads", "cores", "decoders"), [(None, 8, 8), (None, 1, 1), (2, 8, 2), (16, 8, 8)]
+)
+def test_decoders_are_as_many_as_cores_unless_the_user_asks_for_fewer(
+    monkeypatch, threads, cores, decoders
+):
+    monkeypatch.setattr(concurrency, "usable_cores", lambda: cores)
+    assert concurrency.decoder_threads(threads) == decoders
+
+
+@pytest.mark.parametrize(
+    ("backend", "device", "batches"),
+    [("onnx", None, 1), ("onnx", "cpu", 1), ("onnx", "cuda", 2), ("torch", "cpu", 1)],
+)
+def test_a_gpu_is_given_two_batches(backend, device, batches):
+    assert concurrency.batches_in_flight(backend, device) == batches
