@@ -2,8 +2,9 @@
 
 The rule: the largest reduction of these that leaves each side at least `LEAST` times the model's
 input. JPEG's decoder then computes fewer frequencies of each block of 8 x 8 pixels, so that
-nothing aliases, and the resizing that follows has less to do. `benchmarks/decoding.py` measures
-how far the input moves and how much time is saved; docs/decoding.md shows it.
+nothing aliases, and the resizing that follows has less to do. A photo of 500 x 375 as an input of
+32 x 32 takes 2.4 times less time, and moves by 0.4 of 255 on average and by 10 at most; one of
+4000 x 3000 by 0.1 and 2 (`benchmarks/decoding.py`, docs/decoding.md).
 """
 
 from __future__ import annotations
