@@ -1,9 +1,15 @@
-"""Embedding PNG files: this package, ONNX Runtime alone on ready tensors, the usual script.
+"""Embedding files: this package beside ONNX Runtime alone, short scripts and other packages.
 
-All with the same full-width ResNet-18 (random weights) on the same cores, in one run; then the
-command's peak memory over some and over five times as many files.
+    python benchmarks/embedding.py [png jpeg photo] [--images N] [--peers FOLDER] [-o FILE]
 
-    python benchmarks/embedding.py [--images 10000] [-o FILE]
+- png: 32 x 32, a full-width ResNet-18 with random weights, whose time is almost all of it;
+- jpeg: 500 x 375, and photo: 4000 x 3000, the bundled thin ResNet-18; reading is almost all of it.
+
+All sides of a case have the same network, files and cores, and run in turns of two seconds, so
+that a slow phase of the machine meets all; torchvision's, whose workers cannot be stopped, runs on
+its own after them. fastembed is compared where it is installed, or with --peers, where `pip install
+--target FOLDER fastembed` has put it. For png also the command's peak memory over these files and
+over five times as many, with --memory.
 """
 
 from __future__ import annotations
@@ -11,24 +17,40 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import platform
 import subprocess
 import sys
 import tempfile
 import time
+from functools import partial
+from importlib import metadata, util
 from pathlib import Path
+from typing import Any
 
 import numpy as np
-import onnxruntime
+import pipelines
 import torch
 from PIL import Image
+from turns import in_turns
 
 from cfamc_zoo.datasets import load_dataset
 from cfamc_zoo.export.release import export_release
+from cfamc_zoo.zoo.catalogue.registry import bundled_folder, default_model
 from cfamc_zoo.zoo.network.encoder import Encoder
 from cfamc_zoo.zoo.network.spec import Architecture, Preprocess
 from cfamc_zoo.zoo.release.config import FORMAT_VERSION, ReleaseConfig
-from cfamc_zoo.zoo.release.folder import Release, open_release
+from cfamc_zoo.zoo.release.folder import open_release
 from cfamc_zoo.zoo.release.loading import load_encoder
+
+# How many files, their width and height, and the side that ours is measured against and its goal.
+CASES: dict[str, tuple[int, tuple[int, int], str, float]] = {
+    "png": (10_000, (32, 32), "ONNX Runtime alone", 0.95),
+    "jpeg": (2_000, (500, 375), "plain loop", 3.0),
+    "photo": (100, (4000, 3000), "plain loop", 7.0),
+}
+PACKAGES = ("cfamc-zoo", "pillow", "onnxruntime-gpu", "onnxruntime", "torch", "fastembed")
+TURN = 2.0  # seconds
+DIFFERENT = 20  # files; the others are links to them
 
 # ru_maxrss of a child includes what it was forked from, so a small process starts it.
 MEASURE = """
@@ -38,7 +60,7 @@ print(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1024)
 """
 
 
-def make_release(folder: Path) -> Release:
+def full_width(folder: Path) -> Path:
     torch.manual_seed(0)
     architecture = Architecture()
     encoder = Encoder(architecture).eval()
@@ -46,10 +68,11 @@ def make_release(folder: Path) -> Release:
         FORMAT_VERSION, "resnet18", architecture, Preprocess(), {}, {}, {}, "Apache-2.0"
     )
     sample = load_dataset("cifar10-sample").first(8)
-    return export_release(encoder, config, folder, images=sample.images, data=sample.name)
+    export_release(encoder, config, folder, images=sample.images, data=sample.name)
+    return folder
 
 
-def write_images(folder: Path, n: int) -> None:
+def write_pngs(folder: Path, n: int) -> None:
     """One class folder, as ImageFolder wants it: the sample's images with some noise."""
     images = load_dataset("cifar10-sample").images
     random = np.random.default_rng(0)
@@ -59,104 +82,126 @@ def write_images(folder: Path, n: int) -> None:
         Image.fromarray(noisy.clip(0, 255).astype(np.uint8)).save(folder / f"all/{i:06}.png")
 
 
-def command(release: Release, images: Path, out: Path) -> list[str]:
-    embed = [sys.executable, "-m", "cfamc_zoo", "embed", str(images)]
-    return [*embed, "-m", str(release.folder), "-o", str(out), "--overwrite"]
+def write_jpegs(folder: Path, n: int, size: tuple[int, int]) -> None:
+    """Enlarged CIFAR images with grain, about as many bytes a pixel as a camera's."""
+    images = load_dataset("cifar10-sample").images
+    random = np.random.default_rng(0)
+    (folder / "all").mkdir(parents=True)
+    for i in range(n):
+        path = folder / f"all/{i:06}.jpg"
+        if i >= DIFFERENT:
+            path.hardlink_to(folder / f"all/{i % DIFFERENT:06}.jpg")
+            continue
+        large = np.asarray(Image.fromarray(images[i]).resize(size, Image.Resampling.BICUBIC))
+        grain = random.normal(0, 6, large.shape[:2]).astype(np.float32)[..., None]
+        Image.fromarray((large + grain).clip(0, 255).astype(np.uint8)).save(path, quality=90)
 
 
-def usual_script(release: Release, images: Path, n: int) -> float:
-    """Images a second of what most people write; its start-up is not counted."""
-    from torchvision import transforms
-    from torchvision.datasets import ImageFolder
-
-    model = load_encoder(release)
-    start = time.perf_counter()
-    data = ImageFolder(str(images), transforms.ToTensor())
-    loader = torch.utils.data.DataLoader(data, batch_size=256, num_workers=os.cpu_count() or 1)
-    with torch.no_grad():
-        vectors = torch.cat([model(x) for x, _ in loader])
-    assert len(vectors) == n
-    return n / (time.perf_counter() - start)
-
-
-def plain_onnx(release: Release, path: Path) -> None:
+def plain_onnx(release: Path, folder: Path) -> Path:
     """The backbone as anyone would export it: one self-contained float32 file, optimized."""
-    x = torch.zeros(2, 3, 32, 32)
-    batch = {0: torch.export.Dim("batch", min=1)}
+    folder.mkdir()
     torch.onnx.export(
-        load_encoder(release).backbone,
-        (x,),
-        path,
+        load_encoder(open_release(release)).backbone,
+        (torch.zeros(2, 3, 32, 32),),
+        folder / pipelines.GRAPH,
         dynamo=True,
-        dynamic_shapes=(batch,),
+        dynamic_shapes=({0: torch.export.Dim("batch", min=1)},),
         external_data=False,
         input_names=["images"],
         verbose=False,
     )
+    return folder
 
 
-def runtime_alone(path: Path, n: int) -> float:
-    """Images a second of ONNX Runtime on tensors that are there already."""
-    session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
-    x = np.random.default_rng(0).random((32, 3, 32, 32), dtype=np.float32)
-    session.run(None, {"images": x})
-    batches = max(1, n // 32)
+def compare(name: str, n: int, root: Path, peers: Path | None) -> dict[str, Any]:
+    """Images a second of every side of a case, and ours against each."""
+    _, size, against, goal = CASES[name]
+    images = root / "images"
+    if name == "png":
+        release = full_width(root / "release")
+        write_pngs(images, n)
+    else:
+        release = bundled_folder(default_model())
+        write_jpegs(images, n, size)
+    plain = plain_onnx(release, root / "plain")
+    sides = {
+        "cfamc-zoo": partial(pipelines.ours, release, images),
+        "ONNX Runtime alone": partial(pipelines.runtime_alone, plain, images),
+        "plain loop": partial(pipelines.plain_loop, plain, images),
+    }
+    if peers or util.find_spec("fastembed"):
+        sides["fastembed"] = partial(pipelines.fastembed, plain, images, peers)
+    found = in_turns({side: (prepare, TURN) for side, prepare in sides.items()})
+    rates = {side: done / seconds for side, (done, seconds) in found.items()}
+    assert all(done >= n // pipelines.BATCH * pipelines.BATCH for done, _ in found.values())
+    usual = pipelines.usual_script(release, images)
     start = time.perf_counter()
-    for _ in range(batches):
-        session.run(None, {"images": x})
-    return batches * 32 / (time.perf_counter() - start)
+    rates["ImageFolder, DataLoader, torch"] = usual() / (time.perf_counter() - start)
+    own = rates["cfamc-zoo"]
+    return {
+        "images": n,
+        "size": f"{size[0]} x {size[1]}",
+        "images_a_second": {side: round(rate, 1) for side, rate in rates.items()},
+        "times_as_fast_as": {side: round(own / rate, 2) for side, rate in rates.items()},
+        "goal": {"against": against, "times_as_fast": goal},
+    }
 
 
-def peak_memory(arguments: list[str]) -> float:
-    """MiB."""
-    measure = [sys.executable, "-c", MEASURE, *arguments]
+def peak_memory(release: Path, images: Path, out: Path) -> float:
+    """MiB of the command."""
+    embed = [sys.executable, "-m", "cfamc_zoo", "embed", str(images), "-m", str(release)]
+    measure = [sys.executable, "-c", MEASURE, *embed, "-o", str(out), "--overwrite"]
     return float(subprocess.run(measure, check=True, capture_output=True, text=True).stdout)
+
+
+def show(name: str, case: dict[str, Any]) -> None:
+    print(f"{name}: {case['images']} files of {case['size']}, images a second")
+    for side, rate in case["images_a_second"].items():
+        print(f"  {side:32} {rate:10.1f}   ours is {case['times_as_fast_as'][side]:.2f}x as fast")
+    for files, peak in case.get("peak_mib", {}).items():
+        print(f"  peak memory over {files} files {peak:.0f} MiB")
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--images", type=int, default=10000)
+    parser.add_argument("cases", nargs="*", choices=[*CASES, []], default=[])
+    parser.add_argument("--images", type=int, help="instead of each case's own number")
+    parser.add_argument("--peers", type=Path)
+    parser.add_argument("--memory", action="store_true")
     parser.add_argument("-o", "--output", type=Path)
     arguments = parser.parse_args()
-    n = arguments.images
-    with tempfile.TemporaryDirectory() as temporary:
-        root = Path(temporary)
-        make_release(root / "release")
-        release = open_release(root / "release")
-        write_images(root / "some", n)
-        write_images(root / "many", 5 * n)
-        result: dict[str, float] = {"images": n}
-
-        plain_onnx(release, root / "plain.onnx")
-        alone = [runtime_alone(root / "plain.onnx", n // 2)]
-        start = time.perf_counter()
-        subprocess.run(
-            command(release, root / "some", root / "e.parquet"), check=True, capture_output=True
-        )
-        ours = n / (time.perf_counter() - start)
-        alone.append(
-            runtime_alone(root / "plain.onnx", n // 2)
-        )  # before and after: the machine may drift
-        result["onnx_runtime_alone"] = sum(alone) / 2
-        result["cfamc_zoo_embed_with_startup"] = ours
-        result["usual_script"] = usual_script(release, root / "some", n)
-        result["ratio_to_onnx_runtime_alone"] = ours / result["onnx_runtime_alone"]
-        result["ratio_to_usual_script"] = ours / result["usual_script"]
-        for name in ("some", "many"):
-            peak = peak_memory(command(release, root / name, root / "m.parquet"))
-            result[f"peak_mib_{name}"] = peak
-    print(f"images a second over {n} PNG files, {os.cpu_count()} cores")
-    print(f"  ONNX Runtime alone, ready tensors {result['onnx_runtime_alone']:8.1f}")
-    ratio = result["ratio_to_onnx_runtime_alone"]
-    print(f"  cfamc-zoo embed, start-up too     {ours:8.1f}   {ratio:.2f}x of that")
-    ratio = result["ratio_to_usual_script"]
-    print(
-        f"  ImageFolder + DataLoader + torch  {result['usual_script']:8.1f}   {ratio:.2f}x slower"
-    )
-    print(f"peak memory: {n} files {result['peak_mib_some']:.0f} MiB, ", end="")
-    print(f"{5 * n} files {result['peak_mib_many']:.0f} MiB")
+    packages = {p: metadata.version(p) for p in PACKAGES if _installed(p, arguments.peers)}
+    result: dict[str, Any] = {
+        "command": " ".join(["python", "benchmarks/embedding.py", *sys.argv[1:]]),
+        "versions": {"python": platform.python_version(), **packages},
+        "cores": os.cpu_count(),
+        "date": time.strftime("%Y-%m-%d"),
+        "load_before": round(os.getloadavg()[0], 1),  # of other programs on the machine
+    }
+    for name in arguments.cases or CASES:
+        n = arguments.images or CASES[name][0]
+        with tempfile.TemporaryDirectory() as folder:
+            root = Path(folder)
+            result[name] = compare(name, n, root, arguments.peers)
+            if name == "png" and arguments.memory:
+                write_pngs(root / "many", 5 * n)
+                result[name]["peak_mib"] = {
+                    count: peak_memory(root / "release", root / images, root / "m.parquet")
+                    for count, images in ((n, "images"), (5 * n, "many"))
+                }
+        show(name, result[name])
     if arguments.output:
         arguments.output.write_text(json.dumps(result, indent=2) + "\n")
+
+
+def _installed(package: str, peers: Path | None) -> bool:
+    if peers and str(peers) not in sys.path:
+        sys.path.append(str(peers))
+    try:
+        metadata.version(package)
+    except metadata.PackageNotFoundError:
+        return False
+    return True
 
 
 if __name__ == "__main__":
