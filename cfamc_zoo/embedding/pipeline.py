@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -67,11 +68,12 @@ def embed_files(
         return _finish(batch, backend)
 
     decoded = decode_ahead(paths, read, threads=decoders, waiting=AHEAD * batch_size)
-    batches = iter(lambda: list(islice(decoded, batch_size)), [])
-    if in_flight == 1:
-        yield from map(finish, batches)
-    else:
-        yield from ahead(batches, finish, threads=in_flight, waiting=in_flight)
+    with closing(decoded):  # whoever stops early waits for no image that is not begun
+        batches = iter(lambda: list(islice(decoded, batch_size)), [])
+        if in_flight == 1:
+            yield from map(finish, batches)
+        else:
+            yield from ahead(batches, finish, threads=in_flight, waiting=in_flight)
 
 
 def _finish(read: list[_Read], backend: Backend) -> Batch:

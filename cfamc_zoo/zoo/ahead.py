@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
 from itertools import islice
 from typing import TypeVar
@@ -19,7 +19,7 @@ def ahead(
     threads: int,
     waiting: int,
     group: int = 1,
-) -> Iterator[Result]:
+) -> Generator[Result, None, None]:
     """Results of `work`, in the order of the items.
 
     Args:

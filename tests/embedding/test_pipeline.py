@@ -65,6 +65,16 @@ def test_filters_of_warnings_are_the_callers_again_after_several_threads_muted_t
     assert warnings.filters == before
 
 
+def test_whoever_stops_early_ends_the_decoders(paths):
+    batches = embed_files(paths, OnnxEncoder(Session(1), "backbone", None), SPEC, batch_size=4)
+    try:
+        next(batches)
+        raise KeyboardInterrupt
+    except KeyboardInterrupt:
+        batches.close()
+    assert not [t for t in threading.enumerate() if t.name.startswith("ahead")]
+
+
 def test_a_batch_of_images_that_cannot_be_read_has_no_vectors(paths):
     encoder = OnnxEncoder(Session(1), "backbone", None)
     (batch,) = embed_files(paths[7:8], encoder, SPEC, batch_size=4)

@@ -329,3 +329,11 @@ def test_a_colour_of_16_bits_is_clear_where_it_is_turned_to():
     got = read_image(png(16, 2, A16, B16, tRNS=key(*A16), eXIf=written), SPEC).astype(int)
     assert np.abs(got[:, : SIZE // 2] - B).max() <= 1
     assert (got[:, SIZE // 2 :] == 255).all()
+
+
+def test_an_opened_image_is_not_changed_by_being_read():
+    image = Image.open(io.BytesIO(png(2, 0, [1], [2], tRNS=key(2))))
+    before = dict(image.info)
+    read_image(image, SPEC)
+    assert image.info == before and image.info["transparency"] == 2
+    assert image.mode == "L" and image.size == (SIZE, SIZE)

@@ -32,7 +32,7 @@ def embed(
     device: Annotated[str | None, typer.Option(help="cpu or cuda.")] = None,
     batch_size: Annotated[int, typer.Option(min=1, help="Images at a time.")] = 32,
     threads: Annotated[
-        int | None, typer.Option(min=1, help="Of the model. [default: one a core]")
+        int | None, typer.Option(min=1, help="Of the model, and of reading. [default: one a core]")
     ] = None,
     normalize: Annotated[
         bool, typer.Option("--normalize", help="Scale vectors to unit length.")

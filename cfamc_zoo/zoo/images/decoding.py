@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from pathlib import Path
 from typing import TypeVar
 
@@ -42,7 +42,7 @@ def read_images(
 
 def decode_ahead(
     items: Iterable[Item], read: Callable[[Item], Result], *, threads: int, waiting: int
-) -> Iterator[Result]:
+) -> Generator[Result, None, None]:
     """As `ahead`, where `read` calls `read_image`."""
     # `read_image` mutes warnings for itself. Threads that do so at a time undo each other's
     # filters, so they are kept as they are from out here.
