@@ -116,8 +116,9 @@ def embed(
     device: str | None = None,
     batch_size: int = 32,
     threads: int | None = None,
+    dtype: str = "float32",
 ) -> np.ndarray:
-    """Vectors of images: (N, D) float32, one row an image, in their order, without torch.
+    """Vectors of images: (N, D), one row an image, in their order, without torch.
 
     Args:
         images: one or many, of any size: paths, Pillow images, the content of files (bytes), open
@@ -131,9 +132,11 @@ def embed(
         device: "cpu" or "cuda"; None is the CPU for ONNX Runtime, the GPU if any for torch.
         batch_size: images at a time.
         threads: CPU threads; None is one a core.
+        dtype: of the vectors: "float32" or "float16".
 
     Raises:
-        UnknownNameError: no such model, features or back end.
+        UnknownNameError: no such model, features, back end or dtype.
+        UsageError: a value that float16 cannot hold.
         ReleaseError: its files are not what its config pins.
         DataError: an image that cannot be read, or is none; says which, and what to give.
     """
@@ -150,6 +153,7 @@ def embed(
         device=device,
         batch_size=batch_size,
         threads=threads,
+        dtype=dtype,
     )
 
 

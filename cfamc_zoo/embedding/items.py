@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 
@@ -22,3 +23,14 @@ class Item:
     content: Callable[[], Path | bytes]
     size: int | None = None
     modified: int | None = None
+
+
+def of_files(paths: Iterable[Path]) -> Iterator[Item]:
+    """Files as items, looked at as they are needed."""
+    for path in paths:
+        try:
+            status = path.stat()
+        except OSError:
+            yield Item(str(path), partial(Path, path))
+        else:
+            yield Item(str(path), partial(Path, path), status.st_size, status.st_mtime_ns)

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
-from pathlib import Path
+from itertools import islice
 
 import numpy as np
 
 from cfamc_zoo.embedding.backends import Backend
+from cfamc_zoo.embedding.items import Item
 from cfamc_zoo.errors import DataError
 from cfamc_zoo.zoo.images.preprocess import read_image, to_input
 from cfamc_zoo.zoo.network.spec import Preprocess
@@ -22,7 +23,7 @@ AHEAD = 4  # batches being decoded or waiting, beside the one in the model
 class Unreadable:
     """An image that could not be read, and why."""
 
-    path: Path
+    item: Item
     reason: str
 
 
@@ -30,29 +31,30 @@ class Unreadable:
 class Batch:
     """Some of the inputs, in order: vectors (N, D) float32 of the readable ones, and the rest."""
 
-    paths: list[Path]
+    items: list[Item]
     vectors: np.ndarray
     unreadable: list[Unreadable]
 
 
 def embed_files(
-    paths: Sequence[Path],
+    items: Iterable[Item],
     backend: Backend,
     preprocess: Preprocess,
     *,
     batch_size: int,
     decoders: int = 1,
 ) -> Iterator[Batch]:
-    """Embeds files, in their order.
+    """Embeds images, in their order.
 
     Args:
-        paths: image files.
+        items: images; taken as they are needed.
         backend: images to features.
         preprocess: the model's.
         batch_size: images at a time.
         decoders: threads that read and decode; Pillow's decoders run beside the model.
     """
-    chunks = (paths[i : i + batch_size] for i in range(0, len(paths), batch_size))
+    stream = iter(items)
+    chunks = iter(lambda: list(islice(stream, batch_size)), [])
     waiting: deque[Future[_Decoded]] = deque()
     pool = ThreadPoolExecutor(decoders, thread_name_prefix="decode")
     try:
@@ -68,20 +70,20 @@ def embed_files(
 
 @dataclass(frozen=True)
 class _Decoded:
-    paths: list[Path]
+    items: list[Item]
     images: list[np.ndarray]
     unreadable: list[Unreadable]
 
 
-def _decode(paths: Sequence[Path], preprocess: Preprocess) -> _Decoded:
+def _decode(items: Sequence[Item], preprocess: Preprocess) -> _Decoded:
     decoded = _Decoded([], [], [])
-    for path in paths:
+    for item in items:
         try:
-            image = read_image(path, preprocess)
+            image = read_image(item.content(), preprocess)
         except DataError as error:
-            decoded.unreadable.append(Unreadable(path, str(error)))
+            decoded.unreadable.append(Unreadable(item, str(error)))
         else:
-            decoded.paths.append(path)
+            decoded.items.append(item)
             decoded.images.append(image)
     return decoded
 
@@ -90,7 +92,7 @@ def _finish(decoded: _Decoded, backend: Backend) -> Batch:
     if not decoded.images:
         return Batch([], np.empty((0, 0), np.float32), decoded.unreadable)
     vectors = backend(to_input(np.stack(decoded.images)))
-    return Batch(decoded.paths, vectors, decoded.unreadable)
+    return Batch(decoded.items, vectors, decoded.unreadable)
 
 
 def normalize(vectors: np.ndarray) -> np.ndarray:

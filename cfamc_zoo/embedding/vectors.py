@@ -7,8 +7,8 @@ from itertools import count, islice
 
 import numpy as np
 
-from cfamc_zoo.embedding import pipeline
 from cfamc_zoo.embedding.backends import open_backend
+from cfamc_zoo.embedding.scaling import check_dtype, scale
 from cfamc_zoo.embedding.sources import Source, one_by_one, pixels_of
 from cfamc_zoo.errors import UsageError
 from cfamc_zoo.zoo.images.preprocess import to_input
@@ -26,6 +26,7 @@ def embed_images(
     device: str | None = None,
     batch_size: int = 32,
     threads: int | None = None,
+    dtype: str = "float32",
 ) -> np.ndarray:
     """Vectors of images, in their order.
 
@@ -36,9 +37,10 @@ def embed_images(
         features, backend, device, threads: as `open_backend` takes them.
         normalize: rows at unit L2 norm.
         batch_size: images at a time.
+        dtype: "float32" or "float16".
 
     Returns:
-        (N, D) float32.
+        (N, D) of `dtype`.
 
     Raises:
         UnknownNameError, UsageError, ReleaseError: as `open_backend`.
@@ -46,12 +48,13 @@ def embed_images(
     """
     if batch_size < 1:
         raise UsageError(f"batch_size is {batch_size!r}; it must be 1 or more")
+    check_dtype(dtype)
     sources = one_by_one(images)
     model = open_backend(release, feature=features, backend=backend, device=device, threads=threads)
     rows = [np.empty((0, release.config.architecture.dimension(features)), np.float32)]
-    rows += [model(batch) for batch in _batches(sources, release.config.preprocess, batch_size)]
-    vectors = np.concatenate(rows)
-    return pipeline.normalize(vectors) if normalize else vectors
+    batches = _batches(sources, release.config.preprocess, batch_size)
+    rows += [scale(model(batch), unit=normalize, dtype=dtype) for batch in batches]
+    return np.concatenate(rows, dtype=dtype)
 
 
 def _batches(

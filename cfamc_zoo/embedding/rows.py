@@ -1,0 +1,161 @@
+"""Inputs to rows of an output, in order: vectors from the model, or from an older output."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from itertools import chain
+
+import numpy as np
+import pyarrow as pa
+
+from cfamc_zoo.embedding.arrow import column, strings, vectors
+from cfamc_zoo.embedding.columns import COLUMNS, values, watch
+from cfamc_zoo.embedding.items import Item
+from cfamc_zoo.embedding.known import Known
+from cfamc_zoo.embedding.partial import printable
+from cfamc_zoo.embedding.pipeline import Batch
+
+ROUND = 2048  # known inputs that may wait for one in the model
+Embed = Callable[[Iterable[Item]], Iterator[Batch]]
+
+
+@dataclass(frozen=True)
+class Piece:
+    """The rows of some consecutive inputs.
+
+    Attributes:
+        items: the inputs, the unreadable among them.
+        table: a row for each readable one.
+        kept: rows that an older output had.
+        replaced: rows made anew of inputs that it had.
+        unreadable: name and reason.
+    """
+
+    items: list[Item]
+    table: pa.Table
+    kept: int
+    replaced: int
+    unreadable: list[tuple[str, str]]
+
+
+@dataclass(frozen=True)
+class _Entry:
+    item: Item
+    row: int | None  # of the older output, where the input has not changed
+    there: bool  # whether the older output has a row of this name
+
+
+class Rows:
+    """Makes the rows of a schema.
+
+    Args:
+        schema: columns `path` and `embedding`, then some of `COLUMNS`.
+        known: the older output.
+        scale: float32 vectors (N, D) of the model to those of the schema.
+    """
+
+    def __init__(
+        self, schema: pa.Schema, known: Known | None, scale: Callable[[np.ndarray], np.ndarray]
+    ):
+        self._schema, self._known, self._scale = schema, known, scale
+        self._columns = [name for name in schema.names if name in COLUMNS]
+
+    def pieces(self, items: Iterator[Item], embed: Embed) -> Iterator[Piece]:
+        """All rows, in the order of the inputs; the model sees those that are not known.
+
+        The stream through the model is ended and begun again where too many known inputs wait for
+        one in it, so that memory stays flat.
+        """
+        waiting: deque[_Entry] = deque()
+        more = True
+
+        def unknown() -> Iterator[Item]:
+            nonlocal more
+            known = 0
+            for item in items:
+                entry = self._entry(item)
+                waiting.append(entry)
+                if entry.row is None:
+                    yield entry.item
+                    continue
+                known += 1
+                if known == ROUND:
+                    return
+            more = False
+
+        while more:
+            stream = unknown()
+            for first in stream:
+                for batch in embed(chain([first], stream)):
+                    n = len(batch.items) + len(batch.unreadable)
+                    yield self._piece(_take(waiting, n), batch)
+            if waiting:
+                yield self._piece([*waiting], None)
+                waiting.clear()
+
+    def _entry(self, item: Item) -> _Entry:
+        row, there = self._known.find(item) if self._known else (None, False)
+        return _Entry(watch(item, self._columns) if row is None else item, row, there)
+
+    def _piece(self, entries: list[_Entry], batch: Batch | None) -> Piece:
+        made = deque(batch.items if batch else [])
+        unreadable = batch.unreadable if batch else []
+        rows: list[_Entry] = []
+        new: list[int] = []  # places of the model's vectors among the rows
+        old: list[int] = []  # places of those from the older output
+        for entry in entries:
+            if entry.row is not None:
+                old.append(len(rows))
+                rows.append(entry)
+            elif made and made[0].name == entry.item.name:
+                new.append(len(rows))
+                rows.append(_Entry(made.popleft(), None, entry.there))
+        return Piece(
+            [entry.item for entry in entries],
+            self._table(rows, new, old, batch.vectors if batch and new else None),
+            kept=len(old),
+            replaced=sum(rows[i].there for i in new),
+            unreadable=[(printable(bad.item.name), bad.reason) for bad in unreadable],
+        )
+
+    def _table(
+        self, rows: list[_Entry], new: list[int], old: list[int], made: np.ndarray | None
+    ) -> pa.Table:
+        kind = self._schema.field("embedding").type
+        all_vectors = np.empty((len(rows), kind.list_size), kind.value_type.to_pandas_dtype())
+        all_values: list[dict] = [{} for _ in rows]
+        if made is not None:
+            all_vectors[new] = self._scale(made)
+            for i in new:
+                all_values[i] = values(rows[i].item, self._columns)
+        if old and self._known is not None:
+            wanted = [entry.row for entry in rows if entry.row is not None]
+            all_vectors[old], columns = self._known.read(wanted, self._columns)
+            for j, i in enumerate(old):
+                today = {name: COLUMNS[name].of_item(rows[i].item) for name in self._columns}
+                all_values[i] = {
+                    name: columns[name][j] if value is None else value
+                    for name, value in today.items()
+                }
+        return pa.table(
+            [
+                strings([printable(entry.item.name) for entry in rows]),
+                vectors(all_vectors, kind),
+                *(
+                    column([said[name] for said in all_values], COLUMNS[name].kind)
+                    for name in self._columns
+                ),
+            ],
+            schema=self._schema,
+        )
+
+
+def _take(waiting: deque[_Entry], n: int) -> list[_Entry]:
+    """The first entries, with `n` among them that went through the model."""
+    taken = []
+    while n:
+        taken.append(waiting.popleft())
+        n -= taken[-1].row is None
+    return taken
