@@ -8,7 +8,7 @@ import os
 import stat
 import warnings
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -70,40 +70,32 @@ def parse_columns(text: str) -> tuple[str, ...]:
     return tuple(dict.fromkeys(names))
 
 
-@dataclass
+@dataclass(frozen=True)
 class Watched:
-    """An item's content that notes columns when it is read, so that it is read once."""
+    """An item's content that notes what columns say of it when it is read, so that it is read once.
+
+    Attributes:
+        seen: the columns' values; filled in the thread that reads.
+    """
 
     content: Callable[[], Path | bytes]
     names: Sequence[str]
-    seen: dict[str, Any] = field(default_factory=dict)
+    seen: dict[str, Any]
 
     def __call__(self) -> Path | bytes:
         content = read(self.content())
         if isinstance(content, bytes):
-            self.seen = {name: _of_content(name)(content) for name in self.names}
+            self.seen.update((name, _of_content(name)(content)) for name in self.names)
         return content
 
 
-def watch(item: Item, names: Sequence[str]) -> Item:
-    """The item, noting on the way what only its content says."""
-    wanted = [name for name in names if COLUMNS[name].of_item(item) is None]
-    wanted = [name for name in wanted if COLUMNS[name].of_content is not None]
-    return replace(item, content=Watched(item.content, wanted)) if wanted else item
-
-
-def values(item: Item, names: Sequence[str]) -> dict[str, Any]:
-    """What columns say of an item that has been through `watch` and was read.
-
-    Raises:
-        DataError: it was read in another process, and can no longer be here.
-    """
-    seen: dict[str, Any] = {}
-    if isinstance(item.content, Watched):
-        if not item.content.seen:
-            item.content()
-        seen = item.content.seen
-    return {name: seen.get(name, COLUMNS[name].of_item(item)) for name in names}
+def watch(item: Item, names: Sequence[str]) -> tuple[Item, dict[str, Any]]:
+    """The item, and what columns say of it: some at once, the rest when its content is read."""
+    seen = {name: COLUMNS[name].of_item(item) for name in names}
+    open_ones = [name for name in names if seen[name] is None and COLUMNS[name].of_content]
+    if not open_ones:
+        return item, seen
+    return replace(item, content=Watched(item.content, open_ones, seen)), seen
 
 
 def sha256(item: Item) -> str | None:

@@ -14,11 +14,11 @@ from cfamc_zoo.embedding.columns import COLUMNS
 from cfamc_zoo.embedding.items import Item
 from cfamc_zoo.embedding.lock import only_one
 from cfamc_zoo.embedding.outputs import Output, settle
-from cfamc_zoo.embedding.partial import Part, Partial
+from cfamc_zoo.embedding.partial import Part, Partial, digest
 from cfamc_zoo.embedding.pipeline import embed_files
-from cfamc_zoo.embedding.rows import Embed, Piece, Rows
+from cfamc_zoo.embedding.rows import Embed, Piece, Rows, Stamp, mark
 from cfamc_zoo.embedding.scaling import check_dtype, scale
-from cfamc_zoo.embedding.update import fingerprint, open_known, with_columns
+from cfamc_zoo.embedding.update import open_known, stamp, with_columns
 from cfamc_zoo.embedding.writers import FORMATS
 from cfamc_zoo.version import __version__
 from cfamc_zoo.zoo.images.preprocess import PREPROCESSING
@@ -100,11 +100,13 @@ def embed_to_file(
         output = with_columns(output)
         schema = make_schema(output, release, settings)
         known = open_known(output, schema)
-        parts = _open_parts(output, schema)
+        stamp_now = bind(stamp, by=output.by if output.existing == "update" else "mtime")
+        parts = _open_parts(output, schema, stamp_now)
         rest = parts.resume(iter(items))
         resumed = parts.total("items")
         advance(resumed)
-        rows = Rows(schema, known, bind(scale, unit=settings.normalize, dtype=settings.dtype))
+        scaled = bind(scale, unit=settings.normalize, dtype=settings.dtype)
+        rows = Rows(schema, known, stamp_now, scaled)
         keep(parts, rows.pieces(rest, embed), known.rows if known else 0, advance)
         outcome = _outcome(parts, resumed)
         if outcome.written:
@@ -162,14 +164,14 @@ def _open_embed(release: Release, settings: Settings, execution: Execution) -> E
     )
 
 
-def _open_parts(output: Output, schema: pa.Schema) -> Partial:
+def _open_parts(output: Output, schema: pa.Schema, stamp: Stamp) -> Partial:
     made_by = {key.decode(): value.decode() for key, value in schema.metadata.items()}
     return Partial(
         output.path,
         schema,
         # Folders that were given in another way give inputs of other names, which parts note.
         {**made_by, "roots": "", "columns": str(schema.remove_metadata())},
-        bind(fingerprint, by=output.by if output.existing == "update" else "mtime"),
+        bind(mark, stamp=stamp),
         FORMATS[output.format].store,
     )
 
@@ -187,20 +189,20 @@ def keep(
     held: list[Piece] = []
     for piece in pieces:
         held.append(piece)
-        if sum(len(piece.items) for piece in held) >= size:
+        if sum(len(piece.marks) for piece in held) >= size:
             _add(parts, held, older)
             held = []
-        advance(len(piece.items))
+        advance(len(piece.marks))
     if held:
         _add(parts, held, older)
 
 
 def _add(parts: Partial, held: list[Piece], older: int) -> None:
-    items = [item for piece in held for item in piece.items]
+    marks = [mark for piece in held for mark in piece.marks]
     table = pa.concat_tables([piece.table for piece in held])
     part = Part(
-        items=len(items),
-        digest=parts.digest(items),
+        items=len(marks),
+        digest=digest(marks),
         rows=len(table),
         kept=sum(piece.kept for piece in held),
         replaced=sum(piece.replaced for piece in held),

@@ -17,8 +17,6 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from cfamc_zoo.embedding.arrow import to_numpy
-from cfamc_zoo.embedding.items import Item
-from cfamc_zoo.embedding.partial import printable
 from cfamc_zoo.errors import DataError, first_line
 
 Renamed = Callable[[str], str]  # a name of today to the one that the older output has
@@ -30,7 +28,6 @@ class Known:
     Args:
         files: its Parquet files, in order.
         compared: the columns that tell whether an image has changed.
-        stamp: what they say, of an item that is there today; "" where that is not known.
         renamed: see `moved`.
 
     Attributes:
@@ -44,10 +41,9 @@ class Known:
         self,
         files: Sequence[Path],
         compared: Sequence[str],
-        stamp: Callable[[Item], str],
         renamed: Renamed,
     ):
-        self._stamp, self._renamed = stamp, renamed
+        self._renamed = renamed
         self._groups: list[tuple[Path, int]] = []  # file and row group
         self._starts: list[int] = []  # each one's first row
         self._read_last: tuple[int, pa.Table] | None = None
@@ -67,18 +63,22 @@ class Known:
         self._order = np.argsort(hashes, kind="stable")
         self._names, self._stamps = hashes[self._order], np.concatenate(stamps)
 
-    def find(self, item: Item) -> tuple[int | None, bool]:
-        """The row of an image that has not changed, and whether one of its name is there."""
-        name = _hashes([self._renamed(printable(item.name))])[0]
-        first, last = (np.searchsorted(self._names, name, side) for side in ("left", "right"))
-        if first == last:
-            return None, False
-        said = self._stamp(item)
-        stamp = _hashes([said])[0]
-        for row in self._order[first:last]:
-            if said and self._stamps[row] == stamp:
-                return int(row), True
-        return None, True
+    def find(self, name: str, stamp: str) -> tuple[int | None, bool]:
+        """The row of an image that has not changed, and whether one of its name is there.
+
+        Args:
+            name: as the output's column `path` will say it.
+            stamp: `stamp_of` what the compared columns say today.
+        """
+        hashed, wanted = _hashes([self._renamed(name), stamp])
+        place = int(self._names.searchsorted(hashed))
+        there = False
+        while place < len(self._names) and self._names[place] == hashed:
+            there, row = True, int(self._order[place])
+            if stamp and self._stamps[row] == wanted:
+                return row, True
+            place += 1
+        return None, there
 
     def read(self, rows: Sequence[int], names: Sequence[str]) -> tuple[np.ndarray, dict[str, list]]:
         """Vectors (N, D) and columns of rows, in the order that is asked for."""

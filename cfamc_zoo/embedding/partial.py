@@ -35,7 +35,7 @@ class Part:
 
     Attributes:
         items: inputs.
-        digest: of their names and what else tells that they are the same.
+        digest: of their marks.
         rows: vectors.
         kept: of these, taken from an older output.
         replaced: of these, made anew for an input that the older output had.
@@ -121,16 +121,13 @@ class Partial:
         output: what the job will write.
         schema: of its rows; the metadata says what made them.
         settings: everything that its rows depend on, beside the inputs.
-        stamp: what tells that an input has not changed, beside its name.
+        mark: text that tells an input from others and from what it was before it changed.
         store: how parts are kept.
 
     Attributes:
         folder: where they are.
         done: the finished parts.
         discarded: whether there were parts of another job, now gone.
-
-    Raises:
-        StorageError: the folder cannot be made.
     """
 
     def __init__(
@@ -138,16 +135,14 @@ class Partial:
         output: Path,
         schema: pa.Schema,
         settings: dict[str, Any],
-        stamp: Callable[[Item], str],
+        mark: Callable[[Item], str],
         store: Store = ARROW,
     ):
-        self.output, self.schema, self.stamp, self.store = output, schema, stamp, store
+        self.output, self.schema, self.mark, self.store = output, schema, mark, store
         self.folder = output.with_name(f".{output.name}.partial")
         self.done: list[Part] = []
         self.discarded = False
         self._job = hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()
-        with storage_errors(output):
-            self.folder.mkdir(exist_ok=True)
 
     def resume(self, items: Iterator[Item]) -> Iterator[Item]:
         """Goes on with the parts that are there.
@@ -160,7 +155,7 @@ class Partial:
         """
         while (part := self._read(len(self.done))) is not None:
             held = list(islice(items, part.items))
-            if self.digest(held) != part.digest:
+            if digest([self.mark(item) for item in held]) != part.digest:
                 items = chain(held, items)
                 break
             self.done.append(part)
@@ -168,15 +163,14 @@ class Partial:
             self._remove_from(len(self.done))
         return items
 
-    def digest(self, items: Sequence[Item]) -> str:
-        """Of inputs in their order."""
-        digest = hashlib.sha256()
-        for item in items:
-            digest.update(json.dumps([printable(item.name), self.stamp(item)]).encode() + b"\n")
-        return digest.hexdigest()
-
     def add(self, table: pa.Table, part: Part) -> None:
-        """Keeps the next part: once this returns, a kill does not lose it."""
+        """Keeps the next part: once this returns, a kill does not lose it.
+
+        Raises:
+            StorageError: it cannot be written.
+        """
+        with storage_errors(self.output):
+            self.folder.mkdir(exist_ok=True)
         said = {**(self.schema.metadata or {}), "job": self._job, "part": json.dumps(asdict(part))}
         with atomic_file(self._path(len(self.done))) as path:
             self.store.write(path, table.replace_schema_metadata(said))
@@ -214,12 +208,17 @@ class Partial:
     def _remove_from(self, i: int) -> None:
         """Everything but the first `i` parts: also what a killed process half-wrote."""
         kept = {self._path(j).name for j in range(i)}
-        for path in self.folder.iterdir():
+        for path in self.folder.iterdir() if self.folder.exists() else ():
             if path.name not in kept:
                 self.discarded |= not path.name.startswith(".") and path.is_file()
                 shutil.rmtree(path) if path.is_dir() else path.unlink()
 
 
-def printable(name: str | Path) -> str:
+def digest(marks: Sequence[str]) -> str:
+    """Of the marks of inputs, in their order."""
+    return hashlib.sha256("".join(f"{len(mark)} {mark}" for mark in marks).encode()).hexdigest()
+
+
+def printable(name: str) -> str:
     """The name as valid Unicode: bytes that are none are shown as \\xNN."""
-    return os.fsencode(name).decode("utf-8", "backslashreplace")
+    return name if name.isascii() else os.fsencode(name).decode("utf-8", "backslashreplace")

@@ -6,12 +6,13 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from itertools import chain
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
 
 from cfamc_zoo.embedding.arrow import column, strings, vectors
-from cfamc_zoo.embedding.columns import COLUMNS, values, watch
+from cfamc_zoo.embedding.columns import COLUMNS, watch
 from cfamc_zoo.embedding.items import Item
 from cfamc_zoo.embedding.known import Known
 from cfamc_zoo.embedding.partial import printable
@@ -21,19 +22,22 @@ ROUND = 2048  # known inputs that may wait for one in the model
 Embed = Callable[[Iterable[Item]], Iterator[Batch]]
 
 
+Stamp = Callable[[Item], str]
+
+
 @dataclass(frozen=True)
 class Piece:
     """The rows of some consecutive inputs.
 
     Attributes:
-        items: the inputs, the unreadable among them.
+        marks: of the inputs, the unreadable among them.
         table: a row for each readable one.
         kept: rows that an older output had.
         replaced: rows made anew of inputs that it had.
         unreadable: name and reason.
     """
 
-    items: list[Item]
+    marks: list[str]
     table: pa.Table
     kept: int
     replaced: int
@@ -42,9 +46,18 @@ class Piece:
 
 @dataclass(frozen=True)
 class _Entry:
-    item: Item
+    """An input on its way, without its content."""
+
+    name: str
+    mark: str
+    said: dict[str, Any]  # by columns; whole once the content was read
     row: int | None  # of the older output, where the input has not changed
     there: bool  # whether the older output has a row of this name
+
+
+def mark(item: Item, stamp: Stamp) -> str:
+    """Tells an input from others, and from what it was before it changed."""
+    return f"{printable(item.name)} {stamp(item) or (item.size, item.modified)}"
 
 
 class Rows:
@@ -53,13 +66,18 @@ class Rows:
     Args:
         schema: columns `path` and `embedding`, then some of `COLUMNS`.
         known: the older output.
+        stamp: what tells that an input has not changed; "" where nothing does.
         scale: float32 vectors (N, D) of the model to those of the schema.
     """
 
     def __init__(
-        self, schema: pa.Schema, known: Known | None, scale: Callable[[np.ndarray], np.ndarray]
+        self,
+        schema: pa.Schema,
+        known: Known | None,
+        stamp: Stamp,
+        scale: Callable[[np.ndarray], np.ndarray],
     ):
-        self._schema, self._known, self._scale = schema, known, scale
+        self._schema, self._known, self._stamp, self._scale = schema, known, stamp, scale
         self._columns = [name for name in schema.names if name in COLUMNS]
 
     def pieces(self, items: Iterator[Item], embed: Embed) -> Iterator[Piece]:
@@ -75,10 +93,10 @@ class Rows:
             nonlocal more
             known = 0
             for item in items:
-                entry = self._entry(item)
+                watched, entry = self._entry(item)
                 waiting.append(entry)
                 if entry.row is None:
-                    yield entry.item
+                    yield watched
                     continue
                 known += 1
                 if known == ROUND:
@@ -95,13 +113,14 @@ class Rows:
                 yield self._piece([*waiting], None)
                 waiting.clear()
 
-    def _entry(self, item: Item) -> _Entry:
-        row, there = self._known.find(item) if self._known else (None, False)
-        return _Entry(watch(item, self._columns) if row is None else item, row, there)
+    def _entry(self, item: Item) -> tuple[Item, _Entry]:
+        name, stamp = printable(item.name), self._stamp(item)
+        row, there = self._known.find(name, stamp) if self._known else (None, False)
+        watched, said = watch(item, self._columns)
+        return watched, _Entry(name, mark(item, lambda item: stamp), said, row, there)
 
     def _piece(self, entries: list[_Entry], batch: Batch | None) -> Piece:
-        made = deque(batch.items if batch else [])
-        unreadable = batch.unreadable if batch else []
+        made = deque(printable(item.name) for item in batch.items) if batch else deque()
         rows: list[_Entry] = []
         new: list[int] = []  # places of the model's vectors among the rows
         old: list[int] = []  # places of those from the older output
@@ -109,15 +128,19 @@ class Rows:
             if entry.row is not None:
                 old.append(len(rows))
                 rows.append(entry)
-            elif made and made[0].name == entry.item.name:
+            elif made and made[0] == entry.name:
+                made.popleft()
                 new.append(len(rows))
-                rows.append(_Entry(made.popleft(), None, entry.there))
+                rows.append(entry)
         return Piece(
-            [entry.item for entry in entries],
+            [entry.mark for entry in entries],
             self._table(rows, new, old, batch.vectors if batch and new else None),
             kept=len(old),
             replaced=sum(rows[i].there for i in new),
-            unreadable=[(printable(bad.item.name), bad.reason) for bad in unreadable],
+            unreadable=[
+                (printable(bad.item.name), bad.reason)
+                for bad in (batch.unreadable if batch else ())
+            ],
         )
 
     def _table(
@@ -125,26 +148,21 @@ class Rows:
     ) -> pa.Table:
         kind = self._schema.field("embedding").type
         all_vectors = np.empty((len(rows), kind.list_size), kind.value_type.to_pandas_dtype())
-        all_values: list[dict] = [{} for _ in rows]
         if made is not None:
             all_vectors[new] = self._scale(made)
-            for i in new:
-                all_values[i] = values(rows[i].item, self._columns)
         if old and self._known is not None:
             wanted = [entry.row for entry in rows if entry.row is not None]
             all_vectors[old], columns = self._known.read(wanted, self._columns)
-            for j, i in enumerate(old):
-                today = {name: COLUMNS[name].of_item(rows[i].item) for name in self._columns}
-                all_values[i] = {
-                    name: columns[name][j] if value is None else value
-                    for name, value in today.items()
-                }
+            for name, values in columns.items():
+                for i, value in zip(old, values, strict=True):
+                    if rows[i].said[name] is None:
+                        rows[i].said[name] = value
         return pa.table(
             [
-                strings([printable(entry.item.name) for entry in rows]),
+                strings([entry.name for entry in rows]),
                 vectors(all_vectors, kind),
                 *(
-                    column([said[name] for said in all_values], COLUMNS[name].kind)
+                    column([entry.said[name] for entry in rows], COLUMNS[name].kind)
                     for name in self._columns
                 ),
             ],

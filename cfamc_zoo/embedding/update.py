@@ -6,7 +6,6 @@ import glob
 import os
 from collections.abc import Sequence
 from dataclasses import replace
-from functools import partial as bind
 from pathlib import Path
 
 import pyarrow as pa
@@ -68,7 +67,7 @@ def open_known(output: Output, schema: pa.Schema) -> Known | None:
     old = _schema_of(files[0])
     _check_same(output.path, old, schema)
     renamed = moved(roots_in(old.metadata), output.roots)
-    return Known(files, BY[output.by], bind(stamp, by=output.by), renamed)
+    return Known(files, BY[output.by], renamed)
 
 
 def stamp(item: Item, by: str) -> str:
@@ -79,11 +78,6 @@ def stamp(item: Item, by: str) -> str:
         return sha256(item) or ""
     except DataError:  # said when it is embedded
         return ""
-
-
-def fingerprint(item: Item, by: str) -> str:
-    """What tells that an image has not changed since an unfinished job read it."""
-    return stamp(item, by) if by == "content" else f"{item.size} {item.modified}"
 
 
 def _schema_of(path: Path) -> pa.Schema:

@@ -29,23 +29,22 @@ def _parquet(output: Path, parts: Partial) -> None:
 
 
 def _npy(output: Path, parts: Partial) -> None:
-    """The array, and beside it OUTPUT.paths.txt: one JSON string a row, since names may hold
-    line ends."""
+    """The array, and before it OUTPUT.paths.txt: one JSON string a row, since names may hold
+    line ends. So an array that is there has its names."""
+    with (
+        atomic_file(output.with_name(f"{output.name}.paths.txt")) as path,
+        path.open("w", encoding="utf-8", newline="\n") as names,
+    ):
+        for table in parts.tables():
+            for name in table.column("path").to_pylist():
+                names.write(json.dumps(name, ensure_ascii=False) + "\n")
     kind = parts.schema.field("embedding").type
     dtype = np.dtype(kind.value_type.to_pandas_dtype()).newbyteorder("<")
     header = {"descr": dtype.str, "fortran_order": False}
-    with (
-        atomic_file(output.with_name(f"{output.name}.paths.txt")) as beside,
-        atomic_file(output) as path,
-        path.open("wb") as file,
-        beside.open("w", encoding="utf-8", newline="\n") as names,
-    ):
-        shape = (parts.total("rows"), kind.list_size)
-        write_array_header_1_0(file, {**header, "shape": shape})
+    with atomic_file(output) as path, path.open("wb") as file:
+        write_array_header_1_0(file, {**header, "shape": (parts.total("rows"), kind.list_size)})
         for table in parts.tables():
             file.write(to_numpy(table).astype(dtype, copy=False).tobytes())
-            for name in table.column("path").to_pylist():
-                names.write(json.dumps(name, ensure_ascii=False) + "\n")
 
 
 def _csv(output: Path, parts: Partial) -> None:
