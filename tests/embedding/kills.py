@@ -95,11 +95,11 @@ def main(release, images, scratch, name, existing, count):
         for path in sorted(older.iterdir())[::3]:
             path.unlink()
         # The same names as now, so that an update keeps most of them.
-        os.rename(images, scratch / "now")
-        os.rename(older, images)
+        images.rename(scratch / "now")
+        older.rename(images)
         in_child(lambda: str(embed(release, images, f"{before}/{name}", "replace", "content")))
         shutil.rmtree(images)
-        os.rename(scratch / "now", images)
+        (scratch / "now").rename(images)
     shutil.copytree(before, whole, dirs_exist_ok=True)
 
     def work(folder):
