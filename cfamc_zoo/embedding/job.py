@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
 
 from cfamc_zoo.embedding.backends import open_backend
+from cfamc_zoo.embedding.items import Item
 from cfamc_zoo.embedding.partial import PART, Partial
 from cfamc_zoo.embedding.pipeline import Unreadable, embed_files, normalize
 from cfamc_zoo.embedding.writers import check_suffix, write
@@ -58,7 +59,7 @@ def check_output(output: Path, *, existing: str = "refuse") -> None:
 
 
 def embed_to_file(
-    paths: Sequence[Path],
+    items: Iterable[Item],
     release: Release,
     output: Path,
     *,
@@ -73,7 +74,7 @@ def embed_to_file(
     Where not one of them can be read, nothing is written, and what is there stays.
 
     Args:
-        paths: image files.
+        items: images.
         release: the model.
         output: .parquet, .npy, .csv or .jsonl; replaced if it is there.
         settings: of the vectors.
@@ -96,27 +97,28 @@ def embed_to_file(
         device=device,
         threads=threads,
     )
-    partial = Partial(output, paths, {**metadata, "output": output.suffix}, dimension)
+    inputs = list(items)
+    partial = Partial(output, inputs, {**metadata, "output": output.suffix}, dimension)
     resumed = partial.done
     advance(resumed)
-    while partial.done < len(paths):
-        chunk = paths[partial.done : partial.done + PART]
-        names: list[Path] = []
+    while partial.done < len(inputs):
+        chunk = inputs[partial.done : partial.done + PART]
+        names: list[Item] = []
         vectors = [np.empty((0, dimension), np.float32)]
         unreadable: list[Unreadable] = []
         for batch in embed_files(chunk, backend, preprocess, batch_size=batch_size):
-            names += batch.paths
+            names += batch.items
             unreadable += batch.unreadable
-            if len(batch.paths):
+            if len(batch.items):
                 scaled = normalize(batch.vectors) if settings.normalize else batch.vectors
                 vectors.append(scaled)
-            advance(len(batch.paths) + len(batch.unreadable))
+            advance(len(batch.items) + len(batch.unreadable))
         partial.add(names, np.concatenate(vectors), unreadable)
     bad = partial.unreadable()
-    if len(bad) < len(paths):
+    if len(bad) < len(inputs):
         write(output, partial.tables(), partial.schema, metadata)
     partial.remove()
-    return Outcome(len(paths) - len(bad), resumed, partial.discarded, bad)
+    return Outcome(len(inputs) - len(bad), resumed, partial.discarded, bad)
 
 
 def describe(release: Release, settings: Settings) -> dict[str, str]:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import shutil
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -18,6 +17,7 @@ import numpy as np
 import pyarrow as pa
 
 from cfamc_zoo.atomic import atomic_file, storage_errors
+from cfamc_zoo.embedding.items import Item
 from cfamc_zoo.embedding.pipeline import Unreadable
 
 PART = 2048  # inputs
@@ -28,7 +28,7 @@ class Partial:
 
     Args:
         output: the file that the job will write.
-        paths: its inputs; also their sizes and times are part of what makes a job the same.
+        items: its inputs; also their sizes and times are part of what makes a job the same.
         settings: everything else that its vectors depend on.
         dimension: of the vectors.
 
@@ -40,14 +40,14 @@ class Partial:
     """
 
     def __init__(
-        self, output: Path, paths: Sequence[Path], settings: dict[str, Any], dimension: int
+        self, output: Path, items: Sequence[Item], settings: dict[str, Any], dimension: int
     ):
         self.folder = output.with_name(f".{output.name}.partial")
-        self.total = len(paths)
+        self.total = len(items)
         self.schema = pa.schema(
             [("path", pa.string()), ("embedding", pa.list_(pa.float32(), dimension))]
         )
-        job = _digest(paths, settings)
+        job = _digest(items, settings)
         self.discarded = False
         with storage_errors(output):
             marker = self.folder / "job"
@@ -69,13 +69,13 @@ class Partial:
         """Inputs that finished parts cover."""
         return min(self.parts * PART, self.total)
 
-    def add(self, paths: list[Path], vectors: np.ndarray, unreadable: list[Unreadable]) -> None:
+    def add(self, items: list[Item], vectors: np.ndarray, unreadable: list[Unreadable]) -> None:
         """Keeps the next part: once this returns, a kill does not lose it."""
         flat = np.ascontiguousarray(vectors, np.float32).reshape(-1)
         floats = pa.Array.from_buffers(pa.float32(), len(flat), [None, pa.py_buffer(flat)])
         column = pa.FixedSizeListArray.from_arrays(floats, type=self.schema.field(1).type)
-        table = pa.table([_strings([printable(p) for p in paths]), column], schema=self.schema)
-        bad = json.dumps([[printable(u.path), u.reason] for u in unreadable])
+        table = pa.table([_strings([item.name for item in items]), column], schema=self.schema)
+        bad = json.dumps([[u.item.name, u.reason] for u in unreadable])
         table = table.replace_schema_metadata({"unreadable": bad})
         with (
             atomic_file(self._part(self.parts)) as path,
@@ -116,18 +116,8 @@ def _strings(texts: list[str]) -> pa.Array:
     return pa.Array.from_buffers(pa.string(), len(texts), buffers)
 
 
-def printable(path: Path) -> str:
-    """The path as valid Unicode: bytes that are none are shown as \\xNN."""
-    return os.fsencode(path).decode("utf-8", "backslashreplace")
-
-
-def _digest(paths: Sequence[Path], settings: dict[str, Any]) -> str:
+def _digest(items: Sequence[Item], settings: dict[str, Any]) -> str:
     digest = hashlib.sha256(json.dumps(settings, sort_keys=True).encode())
-    for path in paths:
-        try:
-            status = path.stat()
-            digest.update(f"{status.st_size} {status.st_mtime_ns} ".encode())
-        except OSError:
-            digest.update(b"missing ")
-        digest.update(os.fsencode(path) + b"\0")
+    for item in items:
+        digest.update(f"{item.size} {item.modified} {item.name}\0".encode())
     return digest.hexdigest()

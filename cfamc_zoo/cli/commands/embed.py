@@ -11,7 +11,7 @@ import typer
 from cfamc_zoo.cli import output
 from cfamc_zoo.cli.opening import open_model
 from cfamc_zoo.cli.options import Json, Model
-from cfamc_zoo.errors import UnknownNameError
+from cfamc_zoo.errors import UnknownNameError, UsageError
 from cfamc_zoo.zoo.network.spec import FEATURES
 
 BACKENDS = ("onnx", "torch")
@@ -19,7 +19,12 @@ BACKENDS = ("onnx", "torch")
 
 def embed(
     inputs: Annotated[
-        list[str], typer.Argument(metavar="INPUT", help="Image files, folders or patterns.")
+        list[str],
+        typer.Argument(
+            metavar="INPUT",
+            help="Image files, folders or patterns; .tar, .zip, .parquet; addresses like s3:// or "
+            "https://; - for a list on standard input.",
+        ),
     ],
     model: Model = None,
     out: Annotated[
@@ -37,6 +42,9 @@ def embed(
     normalize: Annotated[
         bool, typer.Option("--normalize", help="Scale vectors to unit length.")
     ] = False,
+    null: Annotated[
+        bool, typer.Option("-0", "--null", help="Zero bytes separate the list's names, not lines.")
+    ] = False,
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Replace a finished output.")
     ] = False,
@@ -48,23 +56,25 @@ def embed(
             raise UnknownNameError(kind, name, known)
 
     from cfamc_zoo.allocator import return_freed_memory
-    from cfamc_zoo.embedding.inputs import find_images
+    from cfamc_zoo.embedding.inputs import STDIN, open_inputs
     from cfamc_zoo.embedding.job import Settings, check_output, embed_to_file
+    from cfamc_zoo.embedding.kinds.listed import LINE, NULL
     from cfamc_zoo.folders import describe
 
     return_freed_memory()
     check_output(out, existing="replace" if overwrite else "refuse")
     release = open_model(model)
-    found = find_images(inputs)
-    paths = found.paths
-    if found.left_out:
-        output.note(describe(found.left_out))
+    if null and STDIN not in inputs:
+        raise UsageError("--null is of a list on standard input; give - as the input")
+    found = open_inputs(inputs, separator=NULL if null else LINE)
+    if at_first := found.left_out:
+        output.note(describe(at_first))
     settings = Settings(features, backend, normalize)
     started = time.perf_counter()
     try:
-        with output.progress("embedding", len(paths)) as bar:
+        with output.progress("embedding", found.total) as bar:
             outcome = embed_to_file(
-                paths,
+                found,
                 release,
                 out,
                 settings=settings,
@@ -81,10 +91,13 @@ def embed(
         output.note("an unfinished job of other inputs or settings was discarded")
     if outcome.resumed:
         output.note(f"went on after {outcome.resumed} images of an unfinished job")
+    if later := found.left_out - at_first:
+        output.note(describe(later))
     for path, reason in outcome.unreadable:
         output.note(f"unreadable: {path}: {reason}")
     dimension = release.config.architecture.dimension(features)
-    rate = (len(paths) - outcome.resumed) / seconds
+    total = outcome.written + len(outcome.unreadable)
+    rate = (total - outcome.resumed) / seconds
     if json:
         output.json_result(
             {
@@ -108,5 +121,5 @@ def embed(
         output.result(str(out))
     if outcome.unreadable:
         end = "" if outcome.written else "; nothing was written"
-        output.note(f"{len(outcome.unreadable)} of {len(paths)} images could not be read{end}")
+        output.note(f"{len(outcome.unreadable)} of {total} images could not be read{end}")
         raise typer.Exit(1)
