@@ -74,3 +74,62 @@ def test_what_is_not_there(tree):
     (tree / "empty").mkdir()
     with pytest.raises(DataError, match="no images in"):
         open_inputs([str(tree / "empty")])
+
+
+def test_each_file_comes_once_whichever_way_it_is_named(tree):
+    deep, one = str(tree / "deep"), str(tree / "a.jpg")
+    (tree / "deep/d.png").write_text("")
+    every = names(open_inputs([str(tree)]), tree)
+    assert names(open_inputs([str(tree), deep, one, f"{tree}/./b.PNG"]), tree) == every
+    found = open_inputs([one, deep, str(tree)])
+    assert names(found, tree) == ["a.jpg", "deep/d.png", "deep/er/c.webp", "b.PNG", "x[1].png"]
+    assert found.total == 5
+    found = open_inputs([str(tree / "deep/d.png"), str(tree / "*.jpg"), deep, f"{tree}/deep/**"])
+    assert names(found, tree) == ["deep/d.png", "a.jpg", "deep/er/c.webp"]
+
+
+def test_names_of_the_current_folder_are_short(tree, monkeypatch):
+    monkeypatch.chdir(tree)
+    assert [item.name for item in open_inputs(["."])] == [
+        *("a.jpg", "b.PNG", "deep/er/c.webp", "x[1].png")
+    ]
+
+
+def test_a_folder_that_changes_while_it_is_read(tree, monkeypatch):
+    """What goes after it was listed fails by itself; what goes while it is listed is counted."""
+    items = list(open_inputs([str(tree)]))
+    (tree / "a.jpg").unlink()
+    gone = next(iter(open_inputs([str(tree / "b.PNG")])))
+    assert items[0].size == 0 and gone.content().exists()
+    found = open_inputs([str(tree)])
+    (tree / "b.PNG").unlink()
+    first = next(iter(found))
+    assert first.size is None and not first.content().exists()
+
+    scan = os.scandir
+
+    class Failing:
+        """A disk that fails after the first name."""
+
+        def __init__(self, path):
+            self.entries = scan(path)
+
+        def __enter__(self):
+            return self
+
+        def __exit__(self, *_):
+            self.entries.close()
+
+        def __iter__(self):
+            yield next(self.entries)
+            raise OSError(5, "Input/output error")
+
+    monkeypatch.setattr(os, "scandir", Failing)
+    (tree / "deep/only.png").write_text("")
+    one = open_inputs([str(tree / "deep" / "er")])
+    assert one.total == 1 and one.left_out == {"folder{s} that cannot be read": 1}
+
+
+def test_a_name_of_four_thousand_characters_is_refused_in_a_line():
+    with pytest.raises(UsageError, match="does not exist"):
+        open_inputs(["n" * 4000 + ".png"])
