@@ -15,7 +15,7 @@ from typing import Any
 import pyarrow as pa
 from PIL import Image
 
-from cfamc_zoo.embedding.items import Item
+from cfamc_zoo.embedding.items import Held, Item
 from cfamc_zoo.errors import UnknownNameError, UsageError
 from cfamc_zoo.zoo.images.preprocess import DAMAGE
 
@@ -94,6 +94,9 @@ def watch(item: Item, names: Sequence[str]) -> tuple[Item, dict[str, Any]]:
     seen = {name: COLUMNS[name].of_item(item) for name in names}
     open_ones = [name for name in names if seen[name] is None and COLUMNS[name].of_content]
     if not open_ones:
+        return item, seen
+    if isinstance(item.content, Held):  # in memory, which the pipeline counts by what it is
+        seen.update((name, _of_content(name)(item.content.data)) for name in open_ones)
         return item, seen
     return replace(item, content=Watched(item.content, open_ones, seen)), seen
 

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import shutil
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field
@@ -217,8 +216,3 @@ class Partial:
 def digest(marks: Sequence[str]) -> str:
     """Of the marks of inputs, in their order."""
     return hashlib.sha256("".join(f"{len(mark)} {mark}" for mark in marks).encode()).hexdigest()
-
-
-def printable(name: str) -> str:
-    """The name as valid Unicode: bytes that are none are shown as \\xNN."""
-    return name if name.isascii() else os.fsencode(name).decode("utf-8", "backslashreplace")

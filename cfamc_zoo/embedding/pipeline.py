@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
-from collections import deque
-from collections.abc import Iterable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
-from itertools import islice
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
+from functools import partial
 
 import numpy as np
 
+from cfamc_zoo.embedding.ahead import Work, in_order
 from cfamc_zoo.embedding.backends import Backend
-from cfamc_zoo.embedding.items import Item
+from cfamc_zoo.embedding.items import Failed, Held, Item
 from cfamc_zoo.errors import DataError
+from cfamc_zoo.folders import PLUGINS, image_suffixes, suffix_of
 from cfamc_zoo.zoo.images.preprocess import read_image, to_input
 from cfamc_zoo.zoo.network.spec import Preprocess
 
-AHEAD = 4  # batches being decoded or waiting, beside the one in the model
+GONE = Failed("its content was given up when it had been read")
+Pixels = np.ndarray | DataError  # the model's input, or why there is none
 
 
 @dataclass(frozen=True)
@@ -29,7 +30,10 @@ class Unreadable:
 
 @dataclass(frozen=True)
 class Batch:
-    """Some of the inputs, in order: vectors (N, D) float32 of the readable ones, and the rest."""
+    """Some of the inputs, in order: vectors (N, D) float32 of the readable ones, and the rest.
+
+    Items keep their names, sizes and times, but no content.
+    """
 
     items: list[Item]
     vectors: np.ndarray
@@ -47,52 +51,67 @@ def embed_files(
     """Embeds images, in their order.
 
     Args:
-        items: images; taken as they are needed.
+        items: gone through as they are needed, in the caller's own thread.
         backend: images to features.
         preprocess: the model's.
         batch_size: images at a time.
         decoders: threads that read and decode; Pillow's decoders run beside the model.
     """
-    stream = iter(items)
-    chunks = iter(lambda: list(islice(stream, batch_size)), [])
-    waiting: deque[Future[_Decoded]] = deque()
-    pool = ThreadPoolExecutor(decoders, thread_name_prefix="decode")
-    try:
-        for chunk in chunks:
-            waiting.append(pool.submit(_decode, chunk, preprocess))
-            if len(waiting) > AHEAD:
-                yield _finish(waiting.popleft().result(), backend)
-        while waiting:
-            yield _finish(waiting.popleft().result(), backend)
-    finally:
-        pool.shutdown(cancel_futures=True)
+    image_suffixes()  # makes the plug-ins known
+    works = (
+        Work(_without_content(item), partial(_read, item, preprocess), _weight(item))
+        for item in items
+    )
+    return embed_decoded(works, backend, batch_size=batch_size, decoders=decoders)
 
 
-@dataclass(frozen=True)
-class _Decoded:
-    items: list[Item]
-    images: list[np.ndarray]
-    unreadable: list[Unreadable]
-
-
-def _decode(items: Sequence[Item], preprocess: Preprocess) -> _Decoded:
-    decoded = _Decoded([], [], [])
-    for item in items:
-        try:
-            image = read_image(item.content(), preprocess)
-        except DataError as error:
-            decoded.unreadable.append(Unreadable(item, str(error)))
+def embed_decoded(
+    works: Iterable[Work[Item, Pixels]], backend: Backend, *, batch_size: int, decoders: int
+) -> Iterator[Batch]:
+    """Embeds what decoding in threads gives: (S, S, 3) uint8, or float32 in [0, 1]."""
+    # While the model works on a batch the next one is decoded, and every decoder has more.
+    ahead = 2 * batch_size + 2 * decoders
+    items: list[Item] = []
+    images: list[np.ndarray] = []
+    unreadable: list[Unreadable] = []
+    for item, pixels in in_order(works, threads=decoders, ahead=ahead):
+        if isinstance(pixels, DataError):
+            unreadable.append(Unreadable(item, str(pixels)))
         else:
-            decoded.items.append(item)
-            decoded.images.append(image)
-    return decoded
+            items.append(item)
+            images.append(pixels)
+        if len(items) + len(unreadable) == batch_size:
+            yield Batch(items, _vectors(images, backend), unreadable)
+            items, images, unreadable = [], [], []
+    if items or unreadable:
+        yield Batch(items, _vectors(images, backend), unreadable)
 
 
-def _finish(decoded: _Decoded, backend: Backend) -> Batch:
-    if not decoded.images:
-        return Batch([], np.empty((0, 0), np.float32), decoded.unreadable)
-    vectors = backend(to_input(np.stack(decoded.images)))
-    return Batch(decoded.items, vectors, decoded.unreadable)
+def _vectors(images: list[np.ndarray], backend: Backend) -> np.ndarray:
+    if not images:
+        return np.empty((0, 0), np.float32)
+    if all(image.dtype == np.uint8 for image in images):
+        return backend(to_input(np.stack(images)))
+    return backend(np.concatenate([to_input(image[None]) for image in images]))
+
+
+def _read(item: Item, preprocess: Preprocess) -> Pixels:
+    try:
+        return read_image(item.content(), preprocess)
+    except DataError as error:
+        package = PLUGINS.get(suffix := suffix_of(item.name))
+        if package and suffix not in image_suffixes():
+            return DataError(f"{error}; `pip install {package}` makes {suffix} readable")
+        return error
+
+
+def _without_content(item: Item) -> Item:
+    """The item as it goes on: what it holds would fill the memory until its rows are written."""
+    return replace(item, content=GONE)
+
+
+def _weight(item: Item) -> int:
+    return len(item.content.data) if isinstance(item.content, Held) else 0
 
 
 def normalize(vectors: np.ndarray) -> np.ndarray:

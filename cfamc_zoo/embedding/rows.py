@@ -13,9 +13,8 @@ import pyarrow as pa
 
 from cfamc_zoo.embedding.arrow import column, strings, vectors
 from cfamc_zoo.embedding.columns import COLUMNS, watch
-from cfamc_zoo.embedding.items import Item
+from cfamc_zoo.embedding.items import Item, printable
 from cfamc_zoo.embedding.known import Known
-from cfamc_zoo.embedding.partial import printable
 from cfamc_zoo.embedding.pipeline import Batch
 
 ROUND = 2048  # known inputs that may wait for one in the model

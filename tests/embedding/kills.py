@@ -16,7 +16,7 @@ import numpy as np
 import pyarrow.parquet as pq
 
 from cfamc_zoo.embedding import job, partial
-from cfamc_zoo.embedding.items import of_files
+from cfamc_zoo.embedding.inputs import open_inputs
 from cfamc_zoo.embedding.outputs import Output, locate
 from cfamc_zoo.errors import OutputExistsError
 from cfamc_zoo.zoo.release.folder import open_release
@@ -29,7 +29,7 @@ job.open_backend = lambda *a, **k: lambda x: np.asarray(x.reshape(len(x), -1)[:,
 def embed(release, images, text, existing, by):
     columns = ("sha256", "size", "mtime") if locate(text)[1] != ".npy" else ()
     return job.embed_to_file(
-        of_files(sorted(images.iterdir())),
+        open_inputs([str(images)]),
         release,
         Output(*locate(text), columns, existing, by),
         settings=job.Settings(),

@@ -127,12 +127,12 @@ def files_of(folder):
 def test_where_nothing_can_be_read_nothing_is_written(embed, tmp_path, suffix):
     """A list or an archive by mistake: no file is then in the way of the right command."""
     (tmp_path / "list.txt").write_text("a.png\n")
-    with zipfile.ZipFile(tmp_path / "images.zip", "w") as archive:
+    with zipfile.ZipFile(tmp_path / "images.cbz", "w") as archive:
         archive.writestr("a.png", encode(Image.new("RGB", (8, 8))))
     before = files_of(tmp_path)
-    code, out, err = embed("list.txt", "images.zip", "-o", f"e.{suffix}")
+    code, out, err = embed("list.txt", "images.cbz", "-o", f"e.{suffix}")
     assert (code, out) == (1, "")
-    assert "list.txt: not an image" in err and "images.zip: not an image" in err
+    assert "list.txt: not an image" in err and "images.cbz: not an image" in err
     assert "2 of 2 images could not be read; nothing was written" in err
     assert files_of(tmp_path) == before
     code, out, _ = embed("list.txt", "-o", f"e.{suffix}", "--json")

@@ -25,7 +25,12 @@ ON_ERROR = ("fail", "skip")
 
 def embed(
     inputs: Annotated[
-        list[str], typer.Argument(metavar="INPUT", help="Image files, folders or patterns.")
+        list[str],
+        typer.Argument(
+            metavar="INPUT",
+            help="Image files, folders or patterns; .tar, .zip, .parquet; addresses like s3:// or "
+            "https://; - for a list on standard input.",
+        ),
     ],
     model: Model = None,
     out: Annotated[
@@ -45,6 +50,9 @@ def embed(
     ] = None,
     normalize: Annotated[
         bool, typer.Option("--normalize", help="Scale vectors to unit length.")
+    ] = False,
+    null: Annotated[
+        bool, typer.Option("-0", "--null", help="Zero bytes separate the list's names, not lines.")
     ] = False,
     dtype: Annotated[str, typer.Option(help="float32 or float16.")] = "float32",
     columns: Annotated[
@@ -79,9 +87,9 @@ def embed(
 
     from cfamc_zoo.allocator import return_freed_memory
     from cfamc_zoo.embedding.columns import parse_columns
-    from cfamc_zoo.embedding.inputs import find_images
-    from cfamc_zoo.embedding.items import of_files
+    from cfamc_zoo.embedding.inputs import STDIN, open_inputs
     from cfamc_zoo.embedding.job import Execution, Settings, embed_to_file
+    from cfamc_zoo.embedding.kinds.listed import LINE, NULL
     from cfamc_zoo.embedding.outputs import Output, check_output, locate
     from cfamc_zoo.embedding.update import roots_of
     from cfamc_zoo.folders import describe
@@ -91,14 +99,16 @@ def embed(
     to = Output(*locate(out), parse_columns(columns), existing, by, roots_of(inputs))
     check_output(to)
     release = open_model(model)
-    found = find_images(inputs)
-    if found.left_out:
-        output.note(describe(found.left_out))
+    if null and STDIN not in inputs:
+        raise UsageError("--null is of a list on standard input; give - as the input")
+    found = open_inputs(inputs, separator=NULL if null else LINE)
+    if at_first := found.left_out:
+        output.note(describe(at_first))
     started = time.perf_counter()
     try:
-        with output.progress("embedding", len(found.paths)) as bar:
+        with output.progress("embedding", found.total) as bar:
             outcome = embed_to_file(
-                of_files(found.paths),
+                found,
                 release,
                 to,
                 settings=Settings(features, backend, normalize, dtype),
@@ -110,6 +120,8 @@ def embed(
         raise
     seconds = time.perf_counter() - started
     _note(outcome, to)
+    if later := found.left_out - at_first:
+        output.note(describe(later))
     dimension = release.config.architecture.dimension(features)
     if json:
         output.json_result(
