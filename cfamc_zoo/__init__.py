@@ -171,6 +171,7 @@ def embed_stream(
     device: str | None = None,
     batch_size: int = 32,
     threads: int | None = None,
+    dtype: str = "float32",
     decoders: int = 1,
     on_unreadable: Callable[[str, str], object] | None = None,
 ) -> Iterator[tuple[list[str], np.ndarray]]:
@@ -179,7 +180,8 @@ def embed_stream(
     Args:
         images: as `embed` takes them, a generator that never ends too, or what `open_inputs`
             gives. They are gone through as they are needed, in the caller's own thread.
-        model, features, normalize, backend, device, batch_size, threads: as `embed` takes them.
+        model, features, normalize, backend, device, batch_size, threads, dtype: as `embed` takes
+            them.
         decoders: threads that read and decode images.
         on_unreadable: told an image's name and why it cannot be read; it has no row then. None
             raises that.
@@ -205,6 +207,7 @@ def embed_stream(
         device=device,
         batch_size=batch_size,
         threads=threads,
+        dtype=dtype,
         decoders=decoders,
         on_unreadable=on_unreadable,
     )

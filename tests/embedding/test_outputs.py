@@ -2,10 +2,12 @@
 
 import errno
 import hashlib
+import io
 import json
 import os
 import subprocess
 import sys
+import tarfile
 
 import datasets
 import duckdb
@@ -246,3 +248,20 @@ def test_a_disk_that_is_full_at_the_last_partition_keeps_the_others(embed, tmp_p
     assert code == 0 and "went on after 8 images" in err
     assert pd.read_parquet("e").path.is_monotonic_increasing
     assert {p.name for p in tmp_path.iterdir()} == {"images", "e"}
+
+
+def test_columns_of_what_lies_in_an_archive(embed, images, tmp_path):
+    with tarfile.open("images.tar", "w") as archive:
+        archive.add("images/3.png")
+    assert embed("images.tar", "-o", "e.jsonl", "--columns", "width,sha256,size")[0] == 0
+    row = json.loads((tmp_path / "e.jsonl").read_text())
+    content = (images / "3.png").read_bytes()
+    assert row["width"] == 48 and row["size"] == len(content)
+    assert row["sha256"] == hashlib.sha256(content).hexdigest()
+
+
+def test_a_list_without_images_leaves_nothing(embed, tmp_path, monkeypatch):
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO()))
+    code, out, err = embed("-")
+    assert (code, out) == (1, "") and err.count("\n") == 1
+    assert {p.name for p in tmp_path.iterdir()} == {"images"}
