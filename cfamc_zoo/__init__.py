@@ -188,7 +188,7 @@ def embed_stream(
 
     Returns:
         Of each batch the names of its rows (paths; else numbers, from "0" on) and their vectors,
-        (N, D) float32, N at most `batch_size` and never 0.
+        (N, D) of `dtype`, N at most `batch_size` and never 0.
 
     Raises:
         UnknownNameError, UsageError, ReleaseError: as `embed`, before the first batch.
