@@ -17,7 +17,10 @@ import numpy as np
 import onnxruntime
 from PIL import Image
 
-from cfamc_zoo.embedding.job import Settings, embed_to_file
+from cfamc_zoo.embedding.inputs import open_inputs
+from cfamc_zoo.embedding.job import embed_to_file
+from cfamc_zoo.embedding.outputs import Output, locate
+from cfamc_zoo.embedding.settings import Execution, Settings
 from cfamc_zoo.zoo.release.folder import open_release
 
 GRAPH = "model.onnx"
@@ -35,12 +38,18 @@ def session_of(folder: Path) -> onnxruntime.InferenceSession:
 
 def ours(release: Path, images: Path) -> Run:
     """The package's own, from opening the model to the file on disk."""
-    opened, files = open_release(release), files_of(images)
+    opened = open_release(release)
 
     def run() -> int:
         with tempfile.TemporaryDirectory() as folder:
-            output = Path(folder) / "vectors.npy"
-            return embed_to_file(files, opened, output, settings=Settings(), device="cpu").written
+            outcome = embed_to_file(
+                open_inputs([str(images)]),
+                opened,
+                Output(*locate(f"{folder}/vectors.npy")),
+                settings=Settings(),
+                execution=Execution(device="cpu"),
+            )
+        return outcome.written
 
     return run
 

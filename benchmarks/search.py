@@ -20,8 +20,11 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.parquet as pq
+from numpy.lib.format import write_array_header_1_0
 
-from cfamc_zoo.embedding import writers
+from cfamc_zoo.embedding.arrow import to_numpy
+from cfamc_zoo.embedding.partial import PARQUET_OPTIONS
 
 PART = 2048  # rows of a part, as `embed` writes them
 # `np.load` and the product alone; cosine, as a search has it, takes the norms too.
@@ -80,6 +83,26 @@ def parts(n: int, dimension: int) -> Iterator[pa.Table]:
         yield pa.table({"path": names, "embedding": column})
 
 
+def write_npy(path: Path, n: int, dimension: int) -> None:
+    names = path.with_name(f"{path.name}.paths.txt")
+    with path.open("wb") as file, names.open("w", encoding="utf-8") as beside:
+        header = {"descr": "<f4", "fortran_order": False, "shape": (n, dimension)}
+        write_array_header_1_0(file, header)
+        for part in parts(n, dimension):
+            file.write(to_numpy(part).tobytes())
+            beside.writelines(f'"{name}"\n' for name in part.column("path").to_pylist())
+
+
+def write_parquet(path: Path, n: int, dimension: int) -> None:
+    schema = next(parts(1, dimension)).schema
+    with pq.ParquetWriter(path, schema, **PARQUET_OPTIONS) as writer:
+        for part in parts(n, dimension):
+            writer.write_table(part)
+
+
+WRITERS = {".npy": write_npy, ".parquet": write_parquet}
+
+
 def measure(body: str, path: Path) -> tuple[float, float]:
     """Seconds, and MiB at the most."""
     command = [sys.executable, "-c", RUN.format(body=body), str(path)]
@@ -127,8 +150,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         for suffix, read in ((".npy", PLAIN_NPY), (".parquet", PLAIN_PARQUET)):
             path = Path(folder, f"v{suffix}")
-            schema = next(parts(1, dimension)).schema
-            writers.write(path, parts(n, dimension), schema, {})
+            WRITERS[suffix](path, n, dimension)
             sides = {
                 "product": read + PRODUCT + PLAIN_END,
                 "cosine": read + COSINE + PLAIN_END,

@@ -1,4 +1,4 @@
-"""Robust self-supervised image encoders that people can use.
+"""Robust self-supervised image encoders that people can use::
 
     import cfamc_zoo
     encoder = cfamc_zoo.load("resnet18-thin-cifar10-free")   # nn.Module
@@ -9,19 +9,22 @@ Nothing heavy is imported until it is used: torch comes with `load`, not with th
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Unpack
 
 from cfamc_zoo.errors import ZooError
 from cfamc_zoo.version import __version__
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from os import PathLike
     from pathlib import Path
 
     import numpy as np
     from torch import nn
 
+    from cfamc_zoo.embedding.inputs import Inputs
     from cfamc_zoo.embedding.search.queries import Answer
+    from cfamc_zoo.embedding.settings import Options
     from cfamc_zoo.embedding.sources import Source
     from cfamc_zoo.evaluation.assessment import Assessment
     from cfamc_zoo.evaluation.attacks.ensemble import Ensemble
@@ -40,10 +43,12 @@ __all__ = [
     "__version__",
     "attack",
     "embed",
+    "embed_stream",
     "find_model",
     "list_models",
     "load",
     "load_classifier",
+    "open_inputs",
     "probe",
     "push",
     "save",
@@ -139,6 +144,7 @@ def embed(
         ReleaseError: its files are not what its config pins.
         DataError: an image that cannot be read, or is none; says which, and what to give.
     """
+    from cfamc_zoo.embedding.settings import Execution, Settings
     from cfamc_zoo.embedding.vectors import embed_images
     from cfamc_zoo.zoo.catalogue.registry import default_model
     from cfamc_zoo.zoo.catalogue.resolve import resolve
@@ -146,13 +152,69 @@ def embed(
     return embed_images(
         images,
         resolve(model or default_model()),
-        features=features,
-        normalize=normalize,
-        backend=backend,
-        device=device,
-        batch_size=batch_size,
-        threads=threads,
+        Settings(features, backend, normalize),
+        Execution(device, threads, batch_size),
     )
+
+
+def embed_stream(
+    images: Source | Iterable[Source],
+    *,
+    model: str | None = None,
+    on_unreadable: Callable[[str, str], object] | None = None,
+    **options: Unpack[Options],
+) -> Iterator[tuple[list[str], np.ndarray]]:
+    """Names and vectors, batch by batch: any number of images in the memory of a few batches.
+
+    Args:
+        images: as `embed` takes them, a generator that never ends too, or what `open_inputs`
+            gives. They are gone through as they are needed, in the caller's own thread.
+        model: as `embed` takes it.
+        on_unreadable: told an image's name and why it cannot be read; it has no row then. None
+            raises that.
+        **options: features, normalize, backend, device, batch_size and threads, as `embed` takes
+            them; and dtype, "float32" or "float16".
+
+    Returns:
+        Of each batch the names of its rows (paths; else numbers, from "0" on) and their vectors,
+        (N, D) of `dtype`, N at most `batch_size` and never 0.
+
+    Raises:
+        UnknownNameError, UsageError, ReleaseError: as `embed`, before the first batch.
+        DataError: as `embed`, at its turn.
+    """
+    from cfamc_zoo.embedding.settings import read_options
+    from cfamc_zoo.embedding.vectors import embed_stream
+    from cfamc_zoo.zoo.catalogue.registry import default_model
+    from cfamc_zoo.zoo.catalogue.resolve import resolve
+
+    settings, execution = read_options(options)
+    return embed_stream(
+        images, resolve(model or default_model()), settings, execution, on_unreadable
+    )
+
+
+def open_inputs(*inputs: str | PathLike[str]) -> Inputs:
+    """The images that inputs name, as `cfamc-zoo embed` takes them, for `embed_stream`.
+
+    Args:
+        inputs: files, folders, patterns, `.tar`, `.zip`, `.parquet`, addresses like `s3://` or
+            `https://`, and "-" for a list on standard input.
+
+    Returns:
+        Items, each with `name`, and `content()` that is its path or its bytes; gone through
+        lazily, as often as wanted. Also `total`, where it is known, and `left_out`.
+
+    Raises:
+        UsageError: a path that does not exist, a pattern that matches nothing, an address whose
+            package is missing.
+        DataError: no images at all.
+    """
+    import os
+
+    from cfamc_zoo.embedding.inputs import open_inputs
+
+    return open_inputs([os.fspath(text) for text in inputs])
 
 
 def search(

@@ -141,13 +141,14 @@ def _embedding() -> Iterator[Finding]:
     """What `embed` does, on one image."""
     import numpy as np
 
+    from cfamc_zoo.embedding.settings import Execution, Settings
     from cfamc_zoo.embedding.vectors import embed_images
     from cfamc_zoo.zoo.catalogue.registry import default_model
     from cfamc_zoo.zoo.catalogue.resolve import resolve
 
     name = default_model()
     image = np.arange(48 * 40 * 3, dtype=np.uint32).astype(np.uint8).reshape(48, 40, 3)
-    vectors = embed_images([image], resolve(name))
+    vectors = embed_images([image], resolve(name), Settings(), Execution())
     if not np.isfinite(vectors).all():
         raise ValueError(f"{name} gives values that are no numbers")
     yield Finding("ok", "embedding", f"one image to {vectors.shape[1]} values, by {name}")

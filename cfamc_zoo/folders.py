@@ -18,6 +18,7 @@ from functools import cache
 from pathlib import Path
 
 from cfamc_zoo.errors import DataError
+from cfamc_zoo.names import FileNames, join
 
 DROPPINGS = frozenset(  # in lower case; hidden names are passed over whatever they are
     (
@@ -58,6 +59,19 @@ class Found:
 
     paths: list[Path]
     groups: list[str]
+    left_out: Counter[str]
+
+
+@dataclass(frozen=True)
+class Listing:
+    """Names of image files, and what was left out.
+
+    Attributes:
+        names: sorted, so that every reading of the same folder gives the same order.
+        left_out: reasons, and how often each was met.
+    """
+
+    names: FileNames
     left_out: Counter[str]
 
 
@@ -106,6 +120,11 @@ def is_passed_over(name: str) -> bool:
     return name.startswith(".") or name.lower() in DROPPINGS
 
 
+def suffix_of(name: str) -> str:
+    """The last suffix, in lower case; "" without one."""
+    return os.path.splitext(name)[1].lower()  # noqa: PTH122
+
+
 def is_text(name: str) -> bool:
     """Whether a name can be written down: on Linux it is bytes, in any encoding or none."""
     try:
@@ -121,12 +140,20 @@ def name_of(folder: Path) -> str:
     return "".join(c if c.isprintable() else "?" for c in name)
 
 
-def find_below(folder: Path) -> Found:
-    """All images below a folder."""
+def list_below(folder: Path) -> Listing:
+    """All images below a folder, a million of them in some 30 MB."""
     walk = _Walk()
     walk.all_below(str(folder))
-    walk.images.sort(key=lambda image: image[0].parts)
-    return Found([p for p, _ in walk.images], [g for _, g in walk.images], walk.left_out)
+    return Listing(walk.names, walk.left_out)
+
+
+def find_below(folder: Path) -> Found:
+    """All images below a folder, with their groups."""
+    listing = list_below(folder)
+    paths = [Path(name) for name in listing.names]
+    depth = len(folder.parts)
+    groups = [path.parts[depth] if len(path.parts) > depth + 1 else "" for path in paths]
+    return Found(paths, groups, listing.left_out)
 
 
 def find_labelled(folder: Path) -> Labelled:
@@ -212,64 +239,56 @@ class _Walk:
     """
 
     def __init__(self) -> None:
-        self.images: list[tuple[Path, str]] = []  # path and group
+        self.names = FileNames()
         self.left_out: Counter[str] = Counter()
         self.seen: set[tuple[int, int] | str] = set()
-        self.links: deque[tuple[str, str]] = deque()
+        self.links: deque[str] = deque()
 
     def all_below(self, start: str) -> None:
-        self._tree(start, "")
+        self._tree(start)
         while self.links:
-            path, group = self.links.popleft()
+            path = self.links.popleft()
             if self._identity(path) in self.seen:
                 self.left_out[AGAIN] += 1
             else:
-                self._tree(path, group)
+                self._tree(path)
 
-    def _tree(self, start: str, group: str) -> None:
-        waiting = [(start, group)]
+    def _tree(self, start: str) -> None:
+        waiting = [start]
         while waiting:
-            folder, group = waiting.pop()
+            folder = waiting.pop()
             identity = self._identity(folder)
             if identity in self.seen:  # by a link that was followed, or one disk mounted twice
                 continue
             self.seen.add(identity)
+            found = _Entries([], [], [])
             try:
                 with os.scandir(folder) as scanned:
-                    entries = sorted(scanned, key=lambda entry: entry.name)
-            except OSError:
+                    for entry in scanned:
+                        if not is_passed_over(entry.name):
+                            self._entry(entry, found)
+            except OSError:  # what was read before a disk failed, or a folder went, is kept
                 self.left_out[CLOSED] += 1
-                continue
-            for entry in entries:
-                if not is_passed_over(entry.name):
-                    below = self._entry(entry, group)
-                    waiting += [below] if below else []
+            self.names.add(folder, found.images)
+            waiting += [join(folder, name) for name in sorted(found.folders)]
+            self.links += [join(folder, name) for name in sorted(found.links)]
 
-    def _entry(self, entry: os.DirEntry[str], group: str) -> tuple[str, str] | None:
-        """Takes, counts or puts off one entry of a group; gives a folder that is to be read now."""
+    def _entry(self, entry: os.DirEntry[str], found: _Entries) -> None:
+        """Takes or counts one entry."""
         if not is_text(entry.name):
             self.left_out[UNDECODABLE] += 1
-            return None
+            return
         try:
             mode = os.stat(entry.path).st_mode  # noqa: PTH116
         except OSError:
             self.left_out[BROKEN if entry.is_symlink() else CLOSED_FILE] += 1
-            return None
+            return
         if stat.S_ISDIR(mode):
-            below = (entry.path, group or entry.name)
-            if not entry.is_symlink():
-                return below
-            self.links.append(below)
+            (found.links if entry.is_symlink() else found.folders).append(entry.name)
         elif not stat.S_ISREG(mode):
             self.left_out[SPECIAL] += 1
-        else:
-            self._file(entry, group)
-        return None
-
-    def _file(self, entry: os.DirEntry[str], group: str) -> None:
-        suffix = os.path.splitext(entry.name)[1].lower()  # noqa: PTH122
-        if suffix in image_suffixes():
-            self.images.append((Path(entry.path), group))
+        elif (suffix := suffix_of(entry.name)) in image_suffixes():
+            found.images.append(entry.name)
         else:
             self.left_out[suffix or NO_SUFFIX] += 1
 
@@ -280,3 +299,12 @@ class _Walk:
             return folder
         # Some file systems number nothing: there the name without links tells folders apart.
         return (found.st_dev, found.st_ino) if found.st_ino else os.path.realpath(folder)
+
+
+@dataclass(frozen=True)
+class _Entries:
+    """Names of what one folder holds."""
+
+    images: list[str]
+    folders: list[str]
+    links: list[str]  # to folders

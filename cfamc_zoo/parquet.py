@@ -77,7 +77,7 @@ def read_encoded(files: Sequence[Path], *, label: str | None = None) -> Encoded:
         image, label = image_column(schema), label or _label_column(schema)
         columns = [image, *([label] if label else [])]
         table = pa.concat_tables([pq.read_table(file, columns=columns) for file in files])
-        images = _bytes(table.column(image).combine_chunks()).to_pylist()
+        images = bytes_of(table.column(image).combine_chunks()).to_pylist()
         labels = table.column(label).to_pylist() if label else []
     except (pa.ArrowException, OSError, KeyError) as error:
         raise _refused(files[0], error) from error
@@ -100,7 +100,7 @@ def iterate_encoded(files: Sequence[Path]) -> Iterator[bytes | None]:
             with pq.ParquetFile(path) as file:
                 column = image_column(file.schema_arrow)
                 for batch in file.iter_batches(256, columns=[column]):
-                    yield from _bytes(batch.column(0)).to_pylist()
+                    yield from bytes_of(batch.column(0)).to_pylist()
         except (pa.ArrowException, OSError, KeyError) as error:
             raise _refused(path, error) from error
 
@@ -169,7 +169,8 @@ def _numbered(labels: list[Any], names: tuple[str, ...]) -> tuple[np.ndarray, tu
     return np.array([number[x] for x in labels], np.int64), names or tuple(map(str, known))
 
 
-def _bytes(column: Any) -> Any:
+def bytes_of(column: Any) -> Any:
+    """Encoded images of an Arrow array: itself, or the `bytes` of its structs."""
     import pyarrow.types as kinds
 
     return column.field("bytes") if kinds.is_struct(column.type) else column

@@ -19,7 +19,9 @@ from pathlib import Path
 from PIL import Image
 
 from cfamc_zoo.datasets import load_dataset
-from cfamc_zoo.embedding.job import Settings, embed_to_file
+from cfamc_zoo.embedding.inputs import open_inputs
+from cfamc_zoo.embedding.job import embed_to_file
+from cfamc_zoo.embedding.outputs import Output, locate
 from cfamc_zoo.embedding.search.changed import changed, images_of
 from cfamc_zoo.embedding.search.contact_sheet import Part, Sheet, render_sheet
 from cfamc_zoo.embedding.search.opening import open_vectors
@@ -27,6 +29,7 @@ from cfamc_zoo.embedding.search.origin import origin_of
 from cfamc_zoo.embedding.search.queries import find_queries, search
 from cfamc_zoo.embedding.search.results import AttackedNeighbours, kept
 from cfamc_zoo.embedding.search.sections import Thumbnails
+from cfamc_zoo.embedding.settings import Execution, Settings
 from cfamc_zoo.evaluation.query_attack import push_queries
 from cfamc_zoo.zoo.catalogue.resolve import resolve
 from cfamc_zoo.zoo.release import wording
@@ -55,7 +58,9 @@ def opened(name: str) -> Release:
 def searched(release: Release, paths: list[Path], count: int) -> AttackedNeighbours:
     """The first `count` images as queries among all."""
     out = Path("vectors.parquet")
-    embed_to_file(paths, release, out, settings=Settings())
+    output = Output(*locate(str(out)))
+    items = open_inputs([str(path) for path in paths])
+    embed_to_file(items, release, output, settings=Settings(), execution=Execution())
     stored = open_vectors(out)
     origin = origin_of(stored, open_model=lambda name: release)
     queries = find_queries(range(count), stored, lambda: origin)

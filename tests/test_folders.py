@@ -59,15 +59,18 @@ def test_a_class_is_a_folder_even_where_its_name_looks_like_a_file(tmp_path):
     assert found.left_out == {folders.NO_CLASS: 1}
 
 
-def test_what_is_left_out_is_counted_by_its_reason(tmp_path):
+SUFFIXES = image_suffixes()
+
+
+def test_what_is_left_out_is_counted_by_its_reason(tmp_path, monkeypatch):
     make(tmp_path, "a/1.png", "a/2.heic", "b/3.HEIC", "b/4.jpg", "loose.jpg", "too.bmp")
+    monkeypatch.setattr(folders, "image_suffixes", lambda: SUFFIXES - {".heic"})
     make(tmp_path, "notes.txt", "LICENSE", "empty/", "full of texts/readme.md")
     found = find_labelled(tmp_path)
     assert [p.name for p in found.paths] == ["1.png", "4.jpg"]
     assert found.classes == ("a", "b")
-    if ".heic" not in image_suffixes():
-        assert found.left_out[".heic"] == 2
-        assert "2 .heic (`pip install pillow-heif`" in describe(found.left_out)
+    assert found.left_out[".heic"] == 2
+    assert "2 .heic (`pip install pillow-heif`" in describe(found.left_out)
     said = describe(found.left_out)
     for part in ("1 .txt", "1 .md", "1 without a suffix", "2 without a class folder"):
         assert part in said

@@ -11,7 +11,7 @@ import pytest
 
 ROOT = Path(__file__).parent.parent / "cfamc_zoo"
 FILES = sorted(ROOT.rglob("*.py"))
-GROUND = {"errors", "atomic", "version", "folders", "parquet", "datasets"}
+GROUND = {"errors", "atomic", "version", "names", "folders", "parquet", "datasets"}
 MIDDLE = ("embedding", "evaluation", "training", "export")
 MAY_IMPORT = {
     "errors": set(),
@@ -21,7 +21,8 @@ MAY_IMPORT = {
     "pace": set(),
     "progress": {"pace"},
     "atomic": {"errors"},
-    "folders": {"errors"},
+    "names": set(),
+    "folders": {"errors", "names"},
     "parquet": {"errors", "folders"},
     "datasets": {"errors", "atomic", "folders", "parquet"},
     "doctor": GROUND | {"zoo", "embedding"},

@@ -1,130 +1,101 @@
-"""Embedding many files into one: resumable, and whole when it is there."""
+"""Embedding many images into one output: resumable, and whole when it is there."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict, dataclass
-from pathlib import Path
+from functools import partial as bind
 
-import numpy as np
+import pyarrow as pa
 
 from cfamc_zoo.embedding.backends import open_backend
+from cfamc_zoo.embedding.columns import COLUMNS
 from cfamc_zoo.embedding.concurrency import batches_in_flight, decoder_threads
-from cfamc_zoo.embedding.partial import PART, Partial
-from cfamc_zoo.embedding.pipeline import Unreadable, embed_files, normalize
-from cfamc_zoo.embedding.writers import check_suffix, write
-from cfamc_zoo.errors import OutputExistsError, UsageError
+from cfamc_zoo.embedding.items import Item
+from cfamc_zoo.embedding.lock import only_one
+from cfamc_zoo.embedding.outputs import Output, settle
+from cfamc_zoo.embedding.partial import Part, Partial, digest
+from cfamc_zoo.embedding.pipeline import embed_files
+from cfamc_zoo.embedding.rows import Embed, Piece, Rows, Stamp, mark
+from cfamc_zoo.embedding.scaling import scale
+from cfamc_zoo.embedding.settings import Execution, Settings
+from cfamc_zoo.embedding.update import open_known, stamp, with_columns
+from cfamc_zoo.embedding.writers import FORMATS
 from cfamc_zoo.version import __version__
 from cfamc_zoo.zoo.images.preprocess import PREPROCESSING
 from cfamc_zoo.zoo.release.folder import Release
 
 
 @dataclass(frozen=True)
-class Settings:
-    """What vectors depend on, beside model and images."""
-
-    features: str = "backbone"
-    backend: str = "onnx"
-    normalize: bool = False  # rows at unit L2 norm
-
-
-@dataclass(frozen=True)
 class Outcome:
-    """What a job ends with."""
+    """What a job ends with.
 
-    written: int
-    resumed: int  # inputs that an earlier, unfinished job had covered
-    discarded: bool  # parts of another job were in the way
-    unreadable: list[tuple[str, str]]  # path and reason
-
-
-def check_output(output: Path, *, existing: str = "refuse") -> None:
-    """Refuses an output that cannot be, before any work is done.
-
-    Args:
-        existing: "refuse" or "replace" a finished output.
-
-    Raises:
-        UsageError: its folder does not exist, it is one itself, or its suffix is unknown.
-        OutputExistsError: it is there already.
+    Attributes:
+        total: inputs.
+        written: rows of the output; 0 where there is none, since nothing could be read.
+        kept: rows that the older output had.
+        dropped: rows of the older output whose inputs are gone or can no longer be read.
+        resumed: inputs that an earlier, unfinished job had covered.
+        discarded: whether parts of another job were in the way.
+        unreadable: name and reason.
     """
-    check_suffix(output)
-    if not output.parent.is_dir():
-        raise UsageError(f"folder {str(output.parent)!r} does not exist; create it first")
-    if output.is_dir():
-        raise UsageError(f"output {str(output)!r} is a folder; give a file")
-    if output.exists() and existing == "refuse":
-        raise OutputExistsError(f"{str(output)!r} is already there; give --overwrite or another -o")
+
+    total: int
+    written: int
+    kept: int
+    dropped: int
+    resumed: int
+    discarded: bool
+    unreadable: list[tuple[str, str]]
 
 
 def embed_to_file(
-    paths: Sequence[Path],
+    items: Iterable[Item],
     release: Release,
-    output: Path,
+    output: Output,
     *,
     settings: Settings,
-    device: str | None = None,
-    threads: int | None = None,
-    batch_size: int = 32,
+    execution: Execution,
     advance: Callable[[int], None] = lambda n: None,
 ) -> Outcome:
-    """Embeds files into `output`, going on where an unfinished job of the same kind left off.
+    """Embeds images into `output`, going on where an unfinished job of the same kind left off.
 
     Where not one of them can be read, nothing is written, and what is there stays.
 
     Args:
-        paths: image files.
+        items: images, gone through once; memory does not grow with their number.
         release: the model.
-        output: .parquet, .npy, .csv or .jsonl; replaced if it is there.
+        output: where to; what is there stays whole until the new one takes its place.
         settings: of the vectors.
-        device: as `open_backend` takes it.
-        threads: as `open_backend` takes it; so many also decode, but no more than there are cores.
-        batch_size: images at a time.
+        execution: what vectors do not depend on.
         advance: told how many more inputs are done.
 
     Raises:
-        UsageError, ReleaseError: as `open_backend`.
+        UsageError, ReleaseError: as `open_backend`; another run is at it; an output that is to be
+            updated is of another model or settings, or lacks what tells its images apart.
+        DataError: an output that is to be updated is damaged.
         StorageError: it cannot be written; finished parts are kept for the next try.
     """
-    preprocess = release.config.preprocess
-    dimension = release.config.architecture.dimension(settings.features)
-    metadata = describe(release, settings)
-    backend = open_backend(
-        release,
-        feature=settings.features,
-        backend=settings.backend,
-        device=device,
-        threads=threads,
-    )
-    partial = Partial(output, paths, {**metadata, "output": output.suffix}, dimension)
-    resumed = partial.done
-    advance(resumed)
-    while partial.done < len(paths):
-        chunk = paths[partial.done : partial.done + PART]
-        names: list[Path] = []
-        vectors = [np.empty((0, dimension), np.float32)]
-        unreadable: list[Unreadable] = []
-        for batch in embed_files(
-            chunk,
-            backend,
-            preprocess,
-            batch_size=batch_size,
-            decoders=decoder_threads(threads),
-            in_flight=batches_in_flight(settings.backend, device),
-        ):
-            names += batch.paths
-            unreadable += batch.unreadable
-            if len(batch.paths):
-                scaled = normalize(batch.vectors) if settings.normalize else batch.vectors
-                vectors.append(scaled)
-            advance(len(batch.paths) + len(batch.unreadable))
-        partial.add(names, np.concatenate(vectors), unreadable)
-    bad = partial.unreadable()
-    if len(bad) < len(paths):
-        write(output, partial.tables(), partial.schema, metadata)
-    partial.remove()
-    return Outcome(len(paths) - len(bad), resumed, partial.discarded, bad)
+    embed = _open_embed(release, settings, execution)
+    with only_one(output.path):
+        settle(output)
+        output = with_columns(output)
+        schema = make_schema(output, release, settings)
+        known = open_known(output, schema)
+        stamp_now = bind(stamp, by=output.by if output.existing == "update" else "mtime")
+        parts = _open_parts(output, schema, stamp_now)
+        rest = parts.resume(iter(items))
+        resumed = parts.total("items")
+        advance(resumed)
+        scaled = bind(scale, unit=settings.normalize, dtype=settings.dtype)
+        rows = Rows(schema, known, stamp_now, scaled)
+        keep(parts, rows.pieces(rest, embed), known.rows if known else 0, advance)
+        outcome = _outcome(parts, resumed)
+        if outcome.written:
+            FORMATS[output.format].finish(output.path, parts)
+        parts.remove()
+    return outcome
 
 
 def describe(release: Release, settings: Settings) -> dict[str, str]:
@@ -140,3 +111,102 @@ def describe(release: Release, settings: Settings) -> dict[str, str]:
         ),
         "cfamc-zoo": __version__,
     }
+
+
+def make_schema(output: Output, release: Release, settings: Settings) -> pa.Schema:
+    """Columns `path` and `embedding`, then those that are asked for; what made them as metadata.
+
+    Raises:
+        UnknownNameError: no such type of vectors.
+    """
+    dimension = release.config.architecture.dimension(settings.features)
+    return pa.schema(
+        [
+            ("path", pa.string()),
+            ("embedding", pa.list_(pa.type_for_alias(settings.dtype), dimension)),
+            *((name, COLUMNS[name].kind) for name in output.columns),
+        ],
+        {**describe(release, settings), "roots": json.dumps(output.roots)},
+    )
+
+
+def _open_embed(release: Release, settings: Settings, execution: Execution) -> Embed:
+    backend = open_backend(
+        release,
+        feature=settings.features,
+        backend=settings.backend,
+        device=execution.device,
+        threads=execution.threads,
+    )
+    return bind(
+        embed_files,
+        backend=backend,
+        preprocess=release.config.preprocess,
+        batch_size=execution.batch_size,
+        decoders=decoder_threads(execution.threads),
+        in_flight=batches_in_flight(settings.backend, execution.device),
+    )
+
+
+def _open_parts(output: Output, schema: pa.Schema, stamp: Stamp) -> Partial:
+    made_by = {key.decode(): value.decode() for key, value in schema.metadata.items()}
+    return Partial(
+        output.path,
+        schema,
+        # Folders that were given in another way give inputs of other names, which parts note.
+        {**made_by, "roots": "", "columns": str(schema.remove_metadata())},
+        bind(mark, stamp=stamp),
+        FORMATS[output.format].store,
+    )
+
+
+def keep(
+    parts: Partial, pieces: Iterator[Piece], older: int, advance: Callable[[int], None]
+) -> None:
+    """Puts rows together to parts of the size that fits their format.
+
+    Args:
+        older: rows of the older output.
+    """
+    kind = parts.schema.field("embedding").type
+    size = parts.store.size(kind.list_size * kind.value_type.bit_width // 8)
+    held: list[Piece] = []
+    for piece in pieces:
+        held.append(piece)
+        if sum(len(piece.marks) for piece in held) >= size:
+            _add(parts, held, older)
+            held = []
+        advance(len(piece.marks))
+    if held:
+        _add(parts, held, older)
+
+
+def _add(parts: Partial, held: list[Piece], older: int) -> None:
+    marks = [mark for piece in held for mark in piece.marks]
+    table = pa.concat_tables([piece.table for piece in held])
+    part = Part(
+        items=len(marks),
+        digest=digest(marks),
+        rows=len(table),
+        kept=sum(piece.kept for piece in held),
+        replaced=sum(piece.replaced for piece in held),
+        older=older,
+        unreadable=[bad for piece in held for bad in piece.unreadable],
+    )
+    parts.add(table, part)
+
+
+def _outcome(parts: Partial, resumed: int) -> Outcome:
+    kept = parts.total("kept")
+    # Of the first part: a run that is killed at its end may find its own output as the older one.
+    older = parts.done[0].older if parts.done else 0
+    return Outcome(
+        total=parts.total("items"),
+        written=parts.total("rows"),
+        kept=kept,
+        # An image that was given twice was kept twice.
+        dropped=max(older - kept - parts.total("replaced"), 0),
+        resumed=resumed,
+        discarded=parts.discarded,
+        unreadable=parts.unreadable(),
+    )

@@ -1,133 +1,218 @@
-"""A job's finished parts, kept beside its output until that is whole.
+"""A job's finished parts, kept until its output is whole.
 
-Parts are Arrow files of a fixed number of inputs each, written atomically, in a hidden folder
-that names the output. A folder of another job (other inputs, model or settings) is discarded.
+A part is a file that covers the next inputs of the stream. It is written atomically, into a hidden
+folder that names the output, and says by which settings it was made and which inputs it covers.
+The next try compares the parts with its own inputs, one after the other: from the first
+difference on they are discarded.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-import os
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, dataclass, field
+from itertools import chain, islice
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pyarrow as pa
+import pyarrow.parquet as pq
 
 from cfamc_zoo.atomic import atomic_file, storage_errors
-from cfamc_zoo.embedding.pipeline import Unreadable
+from cfamc_zoo.embedding.items import Item
 
-PART = 2048  # inputs
+PART = 2048  # inputs, at the least
+PARTITION = 8192  # inputs of a part that is also a file of a partitioned output
+PARTITION_BYTES = 64 * 2**20  # of its vectors
+
+
+@dataclass
+class Part:
+    """What a part covers.
+
+    Attributes:
+        items: inputs.
+        digest: of their marks.
+        rows: vectors.
+        kept: of these, taken from an older output.
+        replaced: of these, made anew for an input that the older output had.
+        older: rows of the older output.
+        unreadable: name and reason.
+    """
+
+    items: int = 0
+    digest: str = ""
+    rows: int = 0
+    kept: int = 0
+    replaced: int = 0
+    older: int = 0
+    unreadable: list[tuple[str, str]] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class Store:
+    """How parts are kept.
+
+    Attributes:
+        name: of the part's number.
+        write, read, schema: of a path.
+        size: inputs of a part, by the bytes of a vector.
+    """
+
+    name: str
+    write: Callable[[Path, pa.Table], None]
+    read: Callable[[Path], pa.Table]
+    schema: Callable[[Path], pa.Schema]
+    size: Callable[[int], int]
+
+
+def _write_arrow(path: Path, table: pa.Table) -> None:
+    # pyarrow itself refuses names that are not UTF-8.
+    with path.open("wb") as sink, pa.ipc.new_file(sink, table.schema) as file:
+        file.write_table(table)
+
+
+def _read_arrow(path: Path) -> pa.Table:
+    with path.open("rb") as source, pa.ipc.open_file(source) as file:
+        return file.read_all()
+
+
+def _arrow_schema(path: Path) -> pa.Schema:
+    with path.open("rb") as source, pa.ipc.open_file(source) as file:
+        return file.schema
+
+
+# Vectors do not repeat: a dictionary of them would be memory and time for nothing.
+PARQUET_OPTIONS: dict[str, Any] = {"compression": "zstd", "use_dictionary": False}
+
+
+def _write_parquet(path: Path, table: pa.Table) -> None:
+    with path.open("wb") as sink:
+        pq.write_table(table, sink, row_group_size=PART, **PARQUET_OPTIONS)
+
+
+def _read_parquet(path: Path) -> pa.Table:
+    with path.open("rb") as source, pq.ParquetFile(source) as file:
+        return file.read()
+
+
+def _parquet_schema(path: Path) -> pa.Schema:
+    with path.open("rb") as source, pq.ParquetFile(source) as file:
+        return file.schema_arrow
+
+
+ARROW = Store("{:06}.arrow", _write_arrow, _read_arrow, _arrow_schema, lambda width: PART)
+PARQUET = Store(
+    "part-{:05}.parquet",
+    _write_parquet,
+    _read_parquet,
+    _parquet_schema,
+    lambda width: max(1, min(PARTITION, PARTITION_BYTES // width)),
+)
 
 
 class Partial:
     """The parts of one job.
 
     Args:
-        output: the file that the job will write.
-        paths: its inputs; also their sizes and times are part of what makes a job the same.
-        settings: everything else that its vectors depend on.
-        dimension: of the vectors.
+        output: what the job will write.
+        schema: of its rows; the metadata says what made them.
+        settings: everything that its rows depend on, beside the inputs.
+        mark: text that tells an input from others and from what it was before it changed.
+        store: how parts are kept.
 
     Attributes:
+        folder: where they are.
+        done: the finished parts.
         discarded: whether there were parts of another job, now gone.
-
-    Raises:
-        StorageError: the folder cannot be made.
     """
 
     def __init__(
-        self, output: Path, paths: Sequence[Path], settings: dict[str, Any], dimension: int
+        self,
+        output: Path,
+        schema: pa.Schema,
+        settings: dict[str, Any],
+        mark: Callable[[Item], str],
+        store: Store = ARROW,
     ):
+        self.output, self.schema, self.mark, self.store = output, schema, mark, store
         self.folder = output.with_name(f".{output.name}.partial")
-        self.total = len(paths)
-        self.schema = pa.schema(
-            [("path", pa.string()), ("embedding", pa.list_(pa.float32(), dimension))]
-        )
-        job = _digest(paths, settings)
+        self.done: list[Part] = []
         self.discarded = False
-        with storage_errors(output):
-            marker = self.folder / "job"
-            if self.folder.exists() and (
-                not marker.exists() or marker.read_bytes() != job.encode()
-            ):
-                self.discarded = any(self.folder.glob("*.arrow"))
-                shutil.rmtree(self.folder)
+        self._job = hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()
+
+    def resume(self, items: Iterator[Item]) -> Iterator[Item]:
+        """Goes on with the parts that are there.
+
+        Returns:
+            The inputs that they do not cover.
+
+        Raises:
+            StorageError: what is discarded cannot be removed.
+        """
+        while (part := self._read(len(self.done))) is not None:
+            held = list(islice(items, part.items))
+            if digest([self.mark(item) for item in held]) != part.digest:
+                items = chain(held, items)
+                break
+            self.done.append(part)
+        with storage_errors(self.output):
+            self._remove_from(len(self.done))
+        return items
+
+    def add(self, table: pa.Table, part: Part) -> None:
+        """Keeps the next part: once this returns, a kill does not lose it.
+
+        Raises:
+            StorageError: it cannot be written.
+        """
+        with storage_errors(self.output):
             self.folder.mkdir(exist_ok=True)
-            if not marker.exists():
-                with atomic_file(marker) as path:
-                    path.write_bytes(job.encode())
-        self.parts = 0
-        while self._part(self.parts).exists():
-            self.parts += 1
-
-    @property
-    def done(self) -> int:
-        """Inputs that finished parts cover."""
-        return min(self.parts * PART, self.total)
-
-    def add(self, paths: list[Path], vectors: np.ndarray, unreadable: list[Unreadable]) -> None:
-        """Keeps the next part: once this returns, a kill does not lose it."""
-        flat = np.ascontiguousarray(vectors, np.float32).reshape(-1)
-        floats = pa.Array.from_buffers(pa.float32(), len(flat), [None, pa.py_buffer(flat)])
-        column = pa.FixedSizeListArray.from_arrays(floats, type=self.schema.field(1).type)
-        table = pa.table([_strings([printable(p) for p in paths]), column], schema=self.schema)
-        bad = json.dumps([[printable(u.path), u.reason] for u in unreadable])
-        table = table.replace_schema_metadata({"unreadable": bad})
-        with (
-            atomic_file(self._part(self.parts)) as path,
-            path.open("wb") as sink,  # pyarrow itself refuses names that are not UTF-8
-            pa.ipc.new_file(sink, table.schema) as file,
-        ):
-            file.write_table(table)
-        self.parts += 1
+        said = {**(self.schema.metadata or {}), "job": self._job, "part": json.dumps(asdict(part))}
+        with atomic_file(self._path(len(self.done))) as path:
+            self.store.write(path, table.replace_schema_metadata(said))
+        self.done.append(part)
 
     def tables(self) -> Iterator[pa.Table]:
         """The parts in order, one at a time."""
-        for i in range(self.parts):
-            with self._part(i).open("rb") as source, pa.ipc.open_file(source) as file:
-                table = file.read_all()
-            yield table.replace_schema_metadata(None)
+        for i in range(len(self.done)):
+            yield self.store.read(self._path(i)).replace_schema_metadata(self.schema.metadata)
+
+    def total(self, name: str) -> int:
+        """Of a number that each part has."""
+        return sum(getattr(part, name) for part in self.done)
 
     def unreadable(self) -> list[tuple[str, str]]:
-        """Path and reason of every input that could not be read."""
-        result = []
-        for i in range(self.parts):
-            with self._part(i).open("rb") as source, pa.ipc.open_file(source) as file:
-                metadata = file.schema.metadata
-            result += [(path, reason) for path, reason in json.loads(metadata[b"unreadable"])]
-        return result
+        """Name and reason of every input that could not be read."""
+        return [(name, reason) for part in self.done for name, reason in part.unreadable]
 
     def remove(self) -> None:
         shutil.rmtree(self.folder, ignore_errors=True)
 
-    def _part(self, i: int) -> Path:
-        return self.folder / f"{i:06}.arrow"
+    def _path(self, i: int) -> Path:
+        return self.folder / self.store.name.format(i)
 
-
-def _strings(texts: list[str]) -> pa.Array:
-    """`pa.array` would import pandas where it is installed, and take its memory."""
-    encoded = [text.encode() for text in texts]
-    ends = np.cumsum([0, *map(len, encoded)], dtype=np.int32)
-    buffers = [None, pa.py_buffer(ends), pa.py_buffer(b"".join(encoded))]
-    return pa.Array.from_buffers(pa.string(), len(texts), buffers)
-
-
-def printable(path: Path) -> str:
-    """The path as valid Unicode: bytes that are none are shown as \\xNN."""
-    return os.fsencode(path).decode("utf-8", "backslashreplace")
-
-
-def _digest(paths: Sequence[Path], settings: dict[str, Any]) -> str:
-    digest = hashlib.sha256(json.dumps(settings, sort_keys=True).encode())
-    for path in paths:
+    def _read(self, i: int) -> Part | None:
+        """What a part covers; None where there is none of this job."""
         try:
-            status = path.stat()
-            digest.update(f"{status.st_size} {status.st_mtime_ns} ".encode())
-        except OSError:
-            digest.update(b"missing ")
-        digest.update(os.fsencode(path) + b"\0")
-    return digest.hexdigest()
+            said = self.store.schema(self._path(i)).metadata or {}
+            if said[b"job"].decode() != self._job:
+                return None
+            return Part(**json.loads(said[b"part"]))
+        except (OSError, KeyError, TypeError, ValueError):  # pyarrow's errors are ValueErrors
+            return None
+
+    def _remove_from(self, i: int) -> None:
+        """Everything but the first `i` parts: also what a killed process half-wrote."""
+        kept = {self._path(j).name for j in range(i)}
+        for path in self.folder.iterdir() if self.folder.exists() else ():
+            if path.name not in kept:
+                self.discarded |= not path.name.startswith(".") and path.is_file()
+                shutil.rmtree(path) if path.is_dir() else path.unlink()
+
+
+def digest(marks: Sequence[str]) -> str:
+    """Of the marks of inputs, in their order."""
+    return hashlib.sha256("".join(f"{len(mark)} {mark}" for mark in marks).encode()).hexdigest()

@@ -12,6 +12,8 @@ from typing import IO, Any, Protocol, cast
 import numpy as np
 from PIL import Image
 
+from cfamc_zoo.embedding.items import Held, Item, printable
+from cfamc_zoo.embedding.kinds.remote import Address, is_url
 from cfamc_zoo.errors import DataError
 from cfamc_zoo.zoo.images.preprocess import fit, fit_floats, read_image
 from cfamc_zoo.zoo.network.spec import Preprocess
@@ -24,8 +26,8 @@ class Array(Protocol):
 
 
 # One image; mappings are the {"bytes": ..., "path": ...} of the datasets library.
-Source = str | PathLike[str] | bytes | IO[bytes] | Image.Image | Mapping[str, Any] | Array
-ONE = (str, PathLike, bytes, bytearray, memoryview, Image.Image, Mapping)
+Source = str | PathLike[str] | bytes | IO[bytes] | Image.Image | Mapping[str, Any] | Array | Item
+ONE = (str, PathLike, bytes, bytearray, memoryview, Image.Image, Mapping, Item)
 WANTED = (
     "give paths, Pillow images, the content of files, open files, or arrays: (H, W, 3) or (H, W), "
     "uint8 or floats in [0, 1]"
@@ -100,11 +102,34 @@ def pixels_of(source: Source, i: int, preprocess: Preprocess) -> np.ndarray:
     array = None if isinstance(source, ONE) else as_array(source)
     if array is not None:
         return _of_array(array, i, preprocess)
-    name = f", {os.fspath(source)!r}," if isinstance(source, str | PathLike) else ""
+    known = name_of(source, i)
+    name = "" if known == str(i) else f", {known!r},"
     try:
         return read_image(_readable(source), preprocess)
     except DataError as error:
         raise DataError(f"image {i}{name} cannot be read: {error}") from error
+
+
+def name_of(source: Source, i: int) -> str:
+    """What an image is called: its path, where it has one, else its number."""
+    if isinstance(source, Mapping):
+        source = source.get("path") or ""
+    if isinstance(source, Item):
+        return source.name
+    named = os.fsdecode(source) if isinstance(source, str | PathLike) else ""
+    return printable(named) or str(i)
+
+
+def weight_of(source: Source) -> int:
+    """Bytes that an image holds in memory before it is read, where that is known."""
+    if isinstance(source, Mapping):
+        source = source.get("bytes") or b""
+    if isinstance(source, Item):
+        source = source.content() if isinstance(source.content, Held) else b""
+    if isinstance(source, Image.Image):
+        return source.width * source.height * len(source.getbands())
+    held = getattr(source, "nbytes", None) or (len(source) if isinstance(source, bytes) else 0)
+    return held if isinstance(held, int) else 0
 
 
 def _readable(source: Source) -> Path | bytes | Image.Image:
@@ -116,7 +141,9 @@ def _readable(source: Source) -> Path | bytes | Image.Image:
     raise DataError(f"it is {_a(source)}; {WANTED}")
 
 
-def _of_path(path: str | PathLike[str]) -> Path:
+def _of_path(path: str | PathLike[str]) -> Path | bytes:
+    if isinstance(path, str) and is_url(path):
+        return Address(path)()
     found = Path(os.fsdecode(path))
     if os.path.isdir(found):  # noqa: PTH112 (names that are too long)
         raise DataError(
@@ -151,6 +178,7 @@ READERS: tuple[tuple[Any, Callable[[Any], Path | bytes | Image.Image]], ...] = (
     ((str, PathLike), _of_path),
     ((bytes, bytearray, memoryview), bytes),
     (Image.Image, lambda image: image),
+    (Item, lambda item: item.content()),
     (Mapping, _of_mapping),
 )
 

@@ -1,63 +1,114 @@
-"""Images to one array of vectors in memory: what `cfamc_zoo.embed` is."""
+"""Images that a Python caller has, to vectors: what `cfamc_zoo.embed` and its stream are."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
-from itertools import count, islice
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import nullcontext
+from functools import partial
+from threading import Lock
 
 import numpy as np
+from PIL import Image
 
-from cfamc_zoo.embedding import pipeline
 from cfamc_zoo.embedding.backends import open_backend
-from cfamc_zoo.embedding.sources import Source, one_by_one, pixels_of
-from cfamc_zoo.errors import UsageError
-from cfamc_zoo.zoo.images.preprocess import to_input
-from cfamc_zoo.zoo.network.spec import Preprocess
+from cfamc_zoo.embedding.concurrency import batches_in_flight, decoder_threads
+from cfamc_zoo.embedding.items import Failed, Item
+from cfamc_zoo.embedding.pipeline import AHEAD, Batch, Decoded, embed_decoded
+from cfamc_zoo.embedding.scaling import scale
+from cfamc_zoo.embedding.settings import Execution, Settings
+from cfamc_zoo.embedding.sources import Source, name_of, one_by_one, pixels_of, weight_of
+from cfamc_zoo.errors import DataError
+from cfamc_zoo.folders import image_suffixes
+from cfamc_zoo.zoo.images.decoding import decode_ahead
 from cfamc_zoo.zoo.release.folder import Release
 
+NO_CONTENT = Failed("the image was handed over, not its content")
 
-def embed_images(
+
+def embed_stream(
     images: Source | Iterable[Source],
     release: Release,
-    *,
-    features: str = "backbone",
-    normalize: bool = False,
-    backend: str = "onnx",
-    device: str | None = None,
-    batch_size: int = 32,
-    threads: int | None = None,
-) -> np.ndarray:
-    """Vectors of images, in their order.
+    settings: Settings,
+    execution: Execution,
+    on_unreadable: Callable[[str, str], object] | None = None,
+) -> Iterator[tuple[list[str], np.ndarray]]:
+    """Names and vectors of images, batch by batch, in their order.
 
     Args:
         images: one or many, as `cfamc_zoo.embed` takes them; all become the model's input as
-            files do.
+            files do. They are gone through as they are needed, in the caller's own thread.
         release: the model.
-        features, backend, device, threads: as `open_backend` takes them.
-        normalize: rows at unit L2 norm.
-        batch_size: images at a time.
+        settings: of the vectors.
+        execution: what vectors do not depend on.
+        on_unreadable: told an image's name and why it cannot be read; it has no row then. None
+            raises that.
 
     Returns:
-        (N, D) float32.
+        Of each batch the names of its rows, and (N, D) of the settings' dtype with N at most the
+        batch size, never 0. What has no name has its number, from "0" on.
 
     Raises:
-        UnknownNameError, UsageError, ReleaseError: as `open_backend`.
+        UnknownNameError, UsageError, ReleaseError: as `open_backend`, before the first batch.
         DataError: an image that cannot be read, or is none; says which.
     """
-    if batch_size < 1:
-        raise UsageError(f"batch_size is {batch_size!r}; it must be 1 or more")
+    image_suffixes()  # makes the plug-ins known
     sources = one_by_one(images)
-    model = open_backend(release, feature=features, backend=backend, device=device, threads=threads)
-    rows = [np.empty((0, release.config.architecture.dimension(features)), np.float32)]
-    rows += [model(batch) for batch in _batches(sources, release.config.preprocess, batch_size)]
-    vectors = np.concatenate(rows)
-    return pipeline.normalize(vectors) if normalize else vectors
+    model = open_backend(
+        release,
+        feature=settings.features,
+        backend=settings.backend,
+        device=execution.device,
+        threads=execution.threads,
+    )
+    preprocess, one_at_a_time = release.config.preprocess, Lock()
+
+    def read(numbered: tuple[int, Source]) -> Decoded:
+        i, source = numbered
+        item = Item(name_of(source, i), NO_CONTENT)
+        try:
+            # The same object may come twice, and is read by one thread at a time.
+            with one_at_a_time if _is_shared(source) else nullcontext():
+                return item, pixels_of(source, i, preprocess)
+        except DataError as error:
+            return item, error
+
+    decoded = decode_ahead(
+        enumerate(sources),
+        read,
+        threads=decoder_threads(execution.threads),
+        waiting=AHEAD * execution.batch_size,
+        weight=lambda numbered: weight_of(numbered[1]),
+    )
+    in_flight = batches_in_flight(settings.backend, execution.device)
+    batches = embed_decoded(decoded, model, batch_size=execution.batch_size, in_flight=in_flight)
+    return _rows(
+        batches, partial(scale, unit=settings.normalize, dtype=settings.dtype), on_unreadable
+    )
 
 
-def _batches(
-    sources: Iterator[Source], preprocess: Preprocess, batch_size: int
-) -> Iterator[np.ndarray]:
-    """(N, 3, S, S) float32 in [0, 1]."""
-    numbered = zip(count(), sources, strict=False)
-    while pixels := [pixels_of(image, i, preprocess) for i, image in islice(numbered, batch_size)]:
-        yield np.concatenate([to_input(image[None]) for image in pixels])
+def embed_images(
+    images: Source | Iterable[Source], release: Release, settings: Settings, execution: Execution
+) -> np.ndarray:
+    """Vectors of images in one array, (N, D); all as `embed_stream` takes it."""
+    dimension = release.config.architecture.dimension(settings.features)
+    rows = [np.empty((0, dimension), np.float32)]
+    rows += [vectors for _, vectors in embed_stream(images, release, settings, execution)]
+    return np.concatenate(rows, dtype=settings.dtype)
+
+
+def _is_shared(source: Source) -> bool:
+    return isinstance(source, Image.Image) or hasattr(source, "read")
+
+
+def _rows(
+    batches: Iterator[Batch],
+    scaled: Callable[[np.ndarray], np.ndarray],
+    on_unreadable: Callable[[str, str], object] | None,
+) -> Iterator[tuple[list[str], np.ndarray]]:
+    for batch in batches:
+        for bad in batch.unreadable:
+            if on_unreadable is None:
+                raise DataError(bad.reason)
+            on_unreadable(bad.item.name, bad.reason)
+        if batch.items:
+            yield [item.name for item in batch.items], scaled(batch.vectors)

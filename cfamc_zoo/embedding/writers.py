@@ -1,120 +1,144 @@
-"""Finished parts to one file, which appears whole: Parquet, NumPy, CSV or JSON lines."""
+"""Finished parts to the output, which appears whole: each format a function and a line below."""
 
 from __future__ import annotations
 
 import csv
 import json
-from collections.abc import Callable, Iterable, Iterator
+import os
+import shutil
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.lib.format import write_array_header_1_0
 
-from cfamc_zoo.atomic import atomic_file
-from cfamc_zoo.errors import UnknownNameError
+from cfamc_zoo.atomic import atomic_file, storage_errors
+from cfamc_zoo.embedding.arrow import to_numpy
+from cfamc_zoo.embedding.partial import ARROW, PARQUET, PARQUET_OPTIONS, Partial, Store
 
-Tables = Iterable[pa.Table]
-
-
-def write(output: Path, tables: Tables, schema: pa.Schema, metadata: dict[str, str]) -> None:
-    """Writes vectors in the format of the output's suffix.
-
-    Args:
-        output: ends in one of `FORMATS`.
-        tables: columns `path` and `embedding`, part by part.
-        schema: of the tables.
-        metadata: what made the vectors; kept by Parquet alone.
-
-    Raises:
-        UnknownNameError: another suffix.
-        StorageError: it cannot be written; nothing is left behind.
-    """
-    writer = FORMATS[check_suffix(output)]
-    with atomic_file(output) as path:
-        writer(path, output, tables, schema, metadata)
+FOLDER = "/"  # the format of a folder of Parquet files
 
 
-def check_suffix(output: Path) -> str:
-    """The output's suffix.
-
-    Raises:
-        UnknownNameError: not one of `FORMATS`.
-    """
-    suffix = output.suffix.lower()
-    if suffix not in FORMATS:
-        raise UnknownNameError("output format", suffix or output.name, FORMATS)
-    return suffix
+def _parquet(output: Path, parts: Partial) -> None:
+    with atomic_file(output) as path, pq.ParquetWriter(path, parts.schema, **PARQUET_OPTIONS) as w:
+        for table in parts.tables():
+            w.write_table(table)
 
 
-def _parquet(
-    path: Path, output: Path, tables: Tables, schema: pa.Schema, metadata: dict[str, str]
-) -> None:
-    # Vectors do not repeat: a dictionary of them would be memory and time for nothing.
-    options: dict[str, Any] = {"compression": "zstd", "use_dictionary": False}
-    with pq.ParquetWriter(path, schema.with_metadata(metadata), **options) as writer:
-        for table in tables:
-            writer.write_table(table.replace_schema_metadata(metadata))
+def _npy(output: Path, parts: Partial) -> None:
+    """The array, and before it OUTPUT.paths.txt: one JSON string a row, since names may hold
+    line ends. So an array that is there has its names."""
+    with (
+        atomic_file(output.with_name(f"{output.name}.paths.txt")) as path,
+        path.open("w", encoding="utf-8", newline="\n") as names,
+    ):
+        for table in parts.tables():
+            for name in table.column("path").to_pylist():
+                names.write(json.dumps(name, ensure_ascii=False) + "\n")
+    kind = parts.schema.field("embedding").type
+    dtype = np.dtype(kind.value_type.to_pandas_dtype()).newbyteorder("<")
+    header = {"descr": dtype.str, "fortran_order": False}
+    with atomic_file(output) as path, path.open("wb") as file:
+        write_array_header_1_0(file, {**header, "shape": (parts.total("rows"), kind.list_size)})
+        for table in parts.tables():
+            file.write(to_numpy(table).astype(dtype, copy=False).tobytes())
 
 
-def _npy(
-    path: Path, output: Path, tables: Tables, schema: pa.Schema, metadata: dict[str, str]
-) -> None:
-    """The array, and beside it OUTPUT.paths.txt: one JSON string a row, since names may hold
-    line ends."""
-    names: list[str] = []
-    header = {"descr": "<f4", "fortran_order": False}
-    dimension = schema.field("embedding").type.list_size
-    with path.open("wb") as file:
-        # NumPy pads the header so that the number of rows, known at the end, fits in its place.
-        write_array_header_1_0(file, {**header, "shape": (0, dimension)})
-        for table in tables:
-            file.write(_vectors(table).astype("<f4", copy=False).tobytes())
-            names += table.column("path").to_pylist()
-        file.seek(0)
-        write_array_header_1_0(file, {**header, "shape": (len(names), dimension)})
-    with atomic_file(output.with_name(f"{output.name}.paths.txt")) as beside:
-        beside.write_text("".join(json.dumps(n, ensure_ascii=False) + "\n" for n in names), "utf-8")
-
-
-def _csv(
-    path: Path, output: Path, tables: Tables, schema: pa.Schema, metadata: dict[str, str]
-) -> None:
-    dimension = schema.field("embedding").type.list_size
-    with path.open("w", newline="", encoding="utf-8") as file:
+def _csv(output: Path, parts: Partial) -> None:
+    dimension = parts.schema.field("embedding").type.list_size
+    with (
+        atomic_file(output) as path,
+        path.open("w", newline="", encoding="utf-8") as file,
+    ):
         writer = csv.writer(file)
-        writer.writerow(["path", *(f"e{i}" for i in range(dimension))])
-        for name, vector in _rows(tables):
-            writer.writerow([name, *(repr(float(v)) for v in vector)])
+        writer.writerow([*_others(parts), *(f"e{i}" for i in range(dimension))])
+        for others, vector in _rows(parts):
+            writer.writerow([*others, *(repr(float(v)) for v in vector)])
 
 
-def _jsonl(
-    path: Path, output: Path, tables: Tables, schema: pa.Schema, metadata: dict[str, str]
-) -> None:
-    with path.open("w", encoding="utf-8") as file:
-        for name, vector in _rows(tables):
-            line = {"path": name, "embedding": [float(v) for v in vector]}
+def _jsonl(output: Path, parts: Partial) -> None:
+    names = _others(parts)
+    with atomic_file(output) as path, path.open("w", encoding="utf-8") as file:
+        for others, vector in _rows(parts):
+            line = {**dict(zip(names, others, strict=True)), "embedding": list(map(float, vector))}
             file.write(json.dumps(line, ensure_ascii=False) + "\n")
 
 
-def _vectors(table: pa.Table) -> np.ndarray:
-    column = table.column("embedding").combine_chunks()
-    floats = column.flatten()  # its own way to NumPy would import pandas where it is installed
-    begin = floats.offset * np.dtype(np.float32).itemsize
-    values = np.frombuffer(floats.buffers()[1], np.float32, len(floats), begin)
-    return values.reshape(len(table), column.type.list_size)
+def _others(parts: Partial) -> list[str]:
+    """The columns beside the vectors."""
+    return [name for name in parts.schema.names if name != "embedding"]
 
 
-def _rows(tables: Tables) -> Iterator[tuple[str, np.ndarray]]:
-    for table in tables:
-        yield from zip(table.column("path").to_pylist(), _vectors(table), strict=True)
+def _rows(parts: Partial) -> Iterator[tuple[tuple[Any, ...], np.ndarray]]:
+    for table in parts.tables():
+        others = [table.column(name).to_pylist() for name in _others(parts)]
+        yield from zip(zip(*others, strict=True), to_numpy(table), strict=True)
 
 
-FORMATS: dict[str, Callable[[Path, Path, Tables, pa.Schema, dict[str, str]], None]] = {
-    ".parquet": _parquet,
-    ".npy": _npy,
-    ".csv": _csv,
-    ".jsonl": _jsonl,
+def _folder(output: Path, parts: Partial) -> None:
+    """The parts' own folder under the output's name, and beside it OUTPUT.unreadable.jsonl.
+
+    Every reader of folders then finds nothing but Parquet files of one schema.
+    """
+    reasons = output.with_name(f"{output.name}.unreadable.jsonl")
+    with storage_errors(output):
+        bad = parts.unreadable()
+        if bad:
+            with atomic_file(reasons) as path, path.open("w", encoding="utf-8") as file:
+                for name, reason in bad:
+                    line = {"path": name, "reason": reason}
+                    file.write(json.dumps(line, ensure_ascii=False) + "\n")
+        else:
+            reasons.unlink(missing_ok=True)
+        old = _old(output)
+        if output.exists():
+            os.replace(output, old)
+        os.replace(parts.folder, output)
+        shutil.rmtree(old, ignore_errors=True)
+
+
+def recover(output: Path) -> None:
+    """Ends what a kill has left halfway: between two folders' change of places, or after it.
+
+    Raises:
+        StorageError: the old folder can be neither put back nor removed.
+    """
+    old = _old(output)
+    with storage_errors(output):
+        if old.exists() and not output.exists():
+            os.replace(old, output)
+        elif old.exists():
+            shutil.rmtree(old)
+
+
+def _old(output: Path) -> Path:
+    return output.with_name(f".{output.name}.old")
+
+
+@dataclass(frozen=True)
+class Format:
+    """One kind of output.
+
+    Attributes:
+        finish: makes it of the parts.
+        columns: whether it has room for more than path and vector.
+        described: whether it says what made it, so that it can be updated.
+        store: how its parts are kept.
+    """
+
+    finish: Callable[[Path, Partial], None]
+    columns: bool = True
+    described: bool = False
+    store: Store = ARROW
+
+
+FORMATS: dict[str, Format] = {
+    ".parquet": Format(_parquet, described=True),
+    ".npy": Format(_npy, columns=False),
+    ".csv": Format(_csv),
+    ".jsonl": Format(_jsonl),
+    FOLDER: Format(_folder, described=True, store=PARQUET),
 }

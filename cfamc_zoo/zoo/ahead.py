@@ -10,6 +10,7 @@ from typing import TypeVar
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
+WEIGHT = 1 << 28  # bytes that items which wait may hold together
 
 
 def ahead(
@@ -19,6 +20,7 @@ def ahead(
     threads: int,
     waiting: int,
     group: int = 1,
+    weight: Callable[[Item], int] = lambda item: 0,
 ) -> Generator[Result, None, None]:
     """Results of `work`, in the order of the items.
 
@@ -28,17 +30,35 @@ def ahead(
         threads: that work.
         waiting: items that are worked on, or done and not yet taken; at least one group a thread.
         group: items that are handed to a thread together, where each takes little time.
+        weight: bytes that an item holds; of heavy ones fewer wait.
     """
     stream = iter(items)
-    tasks: deque[Future[list[Result]]] = deque()
-    most = max(threads, waiting // group)
+    tasks: deque[tuple[int, Future[list[Result]]]] = deque()
+    most, held = max(threads, waiting // group), 0
     pool = ThreadPoolExecutor(threads, thread_name_prefix="ahead")
+
+    def begin() -> bool:
+        """Hands the next group over. No name outside of this keeps what its items hold."""
+        nonlocal held
+        members = list(islice(stream, group))
+        if members:
+            load = sum(map(weight, members))
+            tasks.append((load, pool.submit(lambda: [work(item) for item in members])))
+            held += load
+        return bool(members)
+
+    def first() -> list[Result]:
+        nonlocal held
+        load, task = tasks.popleft()
+        results = task.result()
+        held -= load
+        return results
+
     try:
-        while members := list(islice(stream, group)):
-            tasks.append(pool.submit(lambda members: [work(item) for item in members], members))
-            if len(tasks) > most:
-                yield from tasks.popleft().result()
+        while begin():
+            while tasks and (len(tasks) > most or held > WEIGHT):
+                yield from first()
         while tasks:
-            yield from tasks.popleft().result()
+            yield from first()
     finally:
         pool.shutdown(cancel_futures=True)

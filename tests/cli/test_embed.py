@@ -19,7 +19,6 @@ import pytest
 from PIL import Image
 
 import cfamc_zoo
-from cfamc_zoo.embedding import partial
 from cfamc_zoo.zoo.images.preprocess import PREPROCESSING
 from tests.bombs import bomb
 
@@ -187,7 +186,7 @@ def test_a_disk_that_fills_up_leaves_nothing_half_written(images, tiny_release, 
 SLOW = """
 import sys, time
 from cfamc_zoo.embedding import job, partial
-partial.PART = job.PART = 4
+partial.PART = 4
 embed_files = job.embed_files
 def slowly(*a, **k):
     for batch in embed_files(*a, **k):
@@ -203,7 +202,7 @@ main()
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGINT])
 def test_a_job_that_is_ended_goes_on_where_it_was(images, tiny_release, tmp_path, number):
     out = tmp_path / "e.npy"
-    arguments = ["embed", str(images), "-m", str(tiny_release), "-o", str(out)]
+    arguments = ["embed", str(images), "-m", str(tiny_release), "-o", str(out), "--batch-size=4"]
     process = subprocess.Popen([sys.executable, "-c", SLOW, *arguments], stderr=subprocess.PIPE)
     parts = tmp_path / ".e.npy.partial"
     deadline = time.monotonic() + 60
@@ -220,18 +219,8 @@ def test_a_job_that_is_ended_goes_on_where_it_was(images, tiny_release, tmp_path
     done = subprocess.run(finish, capture_output=True, text=True, timeout=60)
     assert json.loads(done.stdout)["resumed"] == 8
     assert {p.name for p in tmp_path.iterdir()} == {"images", "e.npy", "e.npy.paths.txt"}
-    embed(images, "-m", tiny_release, "-o", tmp_path / "whole.npy")
+    embed(images, "-m", tiny_release, "-o", tmp_path / "whole.npy", "--batch-size", 4)
     assert np.array_equal(np.load(out), np.load(tmp_path / "whole.npy"))
-
-
-def test_parts_of_another_job_are_discarded(images, tiny_release, tmp_path):
-    out = tmp_path / "e.npy"
-    paths = sorted(Path(images).iterdir())
-    job = partial.Partial(out, paths, {"feature": "other"}, 32)
-    job.add(paths, np.full((12, 32), 7, np.float32), [])
-    done = embed(images, "-m", tiny_release, "-o", out)
-    assert "was discarded" in done.stderr
-    assert not (np.load(out) == 7).any()
 
 
 def test_a_tampered_release_embeds_nothing(images, tiny_release, tmp_path):
@@ -250,8 +239,11 @@ def test_neither_torch_nor_pandas_is_imported(images, tiny_release, tmp_path):
         "import sys\n"
         "from cfamc_zoo.cli.app import run\n"
         f"arguments = ['embed', {str(images)!r}, '-m', {str(tiny_release)!r}]\n"
-        "for suffix in ('parquet', 'npy'):\n"
-        "    assert run([*arguments, '-o', f'e.{suffix}']) == 0\n"
+        "for out in ('e.parquet', 'e.npy', 'e.jsonl', 'folder/'):\n"
+        "    assert run([*arguments, '-o', out, '--dtype', 'float16']) == 0\n"
+        "arguments += ['--update', '--columns', 'width,sha256,size,mtime']\n"
+        "for out in ('u.parquet', 'u.parquet', 'u/', 'u'):\n"
+        "    assert run([*arguments, '-o', out]) == 0\n"
         "print([m for m in ('torch', 'torchvision', 'pandas') if m in sys.modules])\n"
     )
     done = subprocess.run(

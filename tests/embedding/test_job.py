@@ -13,7 +13,7 @@ from PIL import Image
 
 import cfamc_zoo
 from cfamc_zoo.cli.app import run
-from cfamc_zoo.embedding import job, partial
+from cfamc_zoo.embedding import partial
 from tests.bombs import bomb
 
 
@@ -127,12 +127,12 @@ def files_of(folder):
 def test_where_nothing_can_be_read_nothing_is_written(embed, tmp_path, suffix):
     """A list or an archive by mistake: no file is then in the way of the right command."""
     (tmp_path / "list.txt").write_text("a.png\n")
-    with zipfile.ZipFile(tmp_path / "images.zip", "w") as archive:
+    with zipfile.ZipFile(tmp_path / "images.cbz", "w") as archive:
         archive.writestr("a.png", encode(Image.new("RGB", (8, 8))))
     before = files_of(tmp_path)
-    code, out, err = embed("list.txt", "images.zip", "-o", f"e.{suffix}")
+    code, out, err = embed("list.txt", "images.cbz", "-o", f"e.{suffix}")
     assert (code, out) == (1, "")
-    assert "list.txt: not an image" in err and "images.zip: not an image" in err
+    assert "list.txt: not an image" in err and "images.cbz: not an image" in err
     assert "2 of 2 images could not be read; nothing was written" in err
     assert files_of(tmp_path) == before
     code, out, _ = embed("list.txt", "-o", f"e.{suffix}", "--json")
@@ -153,7 +153,6 @@ def test_a_resumed_job_in_which_nothing_can_be_read_writes_nothing(
     embed, tmp_path, tiny_release, monkeypatch
 ):
     """Two parts of one broken file each; the first was done by a job that was then killed."""
-    monkeypatch.setattr(job, "PART", 1)
     monkeypatch.setattr(partial, "PART", 1)
     for name in ("a.png", "b.png"):
         (tmp_path / name).write_text("broken")
@@ -164,7 +163,7 @@ def test_a_resumed_job_in_which_nothing_can_be_read_writes_nothing(
 
     with monkeypatch.context() as patch:
         patch.setattr(partial.Partial, "unreadable", killed)
-        assert embed("a.png", "b.png", "-o", "e.npy")[0] == 130
+        assert embed("a.png", "b.png", "-o", "e.npy", "--batch-size", "1")[0] == 130
     assert (tmp_path / ".e.npy.partial" / "000001.arrow").exists()
     code, _, err = embed("a.png", "b.png", "-o", "e.npy")
     assert code == 1 and "went on after 2 images" in err

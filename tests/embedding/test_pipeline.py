@@ -2,12 +2,15 @@
 
 import threading
 import warnings
+from functools import partial
+from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
 from cfamc_zoo.embedding import concurrency
+from cfamc_zoo.embedding.items import Item
 from cfamc_zoo.embedding.pipeline import embed_files
 from cfamc_zoo.zoo.network.spec import Preprocess
 from cfamc_zoo.zoo.onnx.session import OnnxEncoder
@@ -16,13 +19,13 @@ SPEC = Preprocess(size=4)
 
 
 @pytest.fixture
-def paths(tmp_path):
+def items(tmp_path):
     """Images of one grey each, 0 to 46, the seventh of them no image."""
     found = [tmp_path / f"{i}.png" for i in range(47)]
     for i, path in enumerate(found):
         Image.new("L", (8, 8), i).save(path)
     found[7].write_text("no image")
-    return found
+    return [Item(path.stem, partial(Path, path)) for path in found]
 
 
 class Session:
@@ -41,32 +44,34 @@ class Session:
 
 @pytest.mark.parametrize("in_flight", [1, 2])
 @pytest.mark.parametrize("decoders", [1, 3])
-def test_rows_keep_their_order_however_much_happens_at_a_time(paths, decoders, in_flight):
+def test_rows_keep_their_order_however_much_happens_at_a_time(items, decoders, in_flight):
     """12 batches, an even number, go through the session two at a time."""
     session = Session(in_flight)
     encoder = OnnxEncoder(session, "backbone", None)
     batches = list(
-        embed_files(paths, encoder, SPEC, batch_size=4, decoders=decoders, in_flight=in_flight)
+        embed_files(items, encoder, SPEC, batch_size=4, decoders=decoders, in_flight=in_flight)
     )
     assert len(batches) == 12
-    assert [path for batch in batches for path in batch.paths] == paths[:7] + paths[8:]
+    assert [item.name for batch in batches for item in batch.items] == [
+        str(i) for i in range(47) if i != 7
+    ]
     rows = np.concatenate([batch.vectors for batch in batches])[:, 0]
     np.testing.assert_allclose(rows, [*range(7), *range(8, 47)], atol=1e-3)
-    assert [bad.path for batch in batches for bad in batch.unreadable] == [paths[7]]
+    assert [bad.item.name for batch in batches for bad in batch.unreadable] == ["7"]
     assert len(session.threads) == in_flight
     if in_flight == 1:
         assert session.threads == {threading.get_ident()}
 
 
-def test_filters_of_warnings_are_the_callers_again_after_several_threads_muted_them(paths):
+def test_filters_of_warnings_are_the_callers_again_after_several_threads_muted_them(items):
     before = list(warnings.filters)
     encoder = OnnxEncoder(Session(1), "backbone", None)
-    list(embed_files(paths, encoder, SPEC, batch_size=4, decoders=4))
+    list(embed_files(items, encoder, SPEC, batch_size=4, decoders=4))
     assert warnings.filters == before
 
 
-def test_whoever_stops_early_ends_the_decoders(paths):
-    batches = embed_files(paths, OnnxEncoder(Session(1), "backbone", None), SPEC, batch_size=4)
+def test_whoever_stops_early_ends_the_decoders(items):
+    batches = embed_files(items, OnnxEncoder(Session(1), "backbone", None), SPEC, batch_size=4)
     try:
         next(batches)
         raise KeyboardInterrupt
@@ -75,10 +80,10 @@ def test_whoever_stops_early_ends_the_decoders(paths):
     assert not [t for t in threading.enumerate() if t.name.startswith("ahead")]
 
 
-def test_a_batch_of_images_that_cannot_be_read_has_no_vectors(paths):
+def test_a_batch_of_images_that_cannot_be_read_has_no_vectors(items):
     encoder = OnnxEncoder(Session(1), "backbone", None)
-    (batch,) = embed_files(paths[7:8], encoder, SPEC, batch_size=4)
-    assert (batch.paths, len(batch.vectors), len(batch.unreadable)) == ([], 0, 1)
+    (batch,) = embed_files(items[7:8], encoder, SPEC, batch_size=4)
+    assert (batch.items, len(batch.vectors), len(batch.unreadable)) == ([], 0, 1)
 
 
 @pytest.mark.parametrize(

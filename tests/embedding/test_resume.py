@@ -12,19 +12,19 @@ import pytest
 from PIL import Image
 
 from cfamc_zoo.cli.app import run
-from cfamc_zoo.embedding import job, partial
+from cfamc_zoo.embedding import partial
 
 SMALL = 4  # inputs a part, so that twelve images are three parts
 
 SCRIPT = """
 import os, resource, signal, sys
 from cfamc_zoo.cli.app import run
-from cfamc_zoo.embedding import job, partial
-job.PART = partial.PART = 4
+from cfamc_zoo.embedding import partial
+partial.PART = 4
 add, fault = partial.Partial.add, sys.argv[1]
 def add_then_fail(self, *arguments):
     add(self, *arguments)
-    if self.parts == 2 and fault.startswith("SIG"):
+    if len(self.done) == 2 and fault.startswith("SIG"):
         os.kill(os.getpid(), getattr(signal, fault))
 partial.Partial.add = add_then_fail
 if fault.isdigit():
@@ -36,7 +36,6 @@ sys.exit(run(["embed", "images", "-m", sys.argv[2], "--threads", "1", "--batch-s
 @pytest.fixture(autouse=True)
 def _small_parts(tmp_path, sample, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(job, "PART", SMALL)
     monkeypatch.setattr(partial, "PART", SMALL)
     (tmp_path / "images").mkdir()
     for i in range(12):
@@ -76,18 +75,22 @@ def other_feature(tmp_path):
     return ["--features", "representation"]
 
 
+def other_columns(tmp_path):
+    return ["--columns", "width"]
+
+
 def other_image(tmp_path):
     path = tmp_path / "images" / "03.png"
     Image.fromarray(255 - np.asarray(Image.open(path))).save(path)
     return []
 
 
-def one_image_less(tmp_path):
-    (tmp_path / "images" / "11.png").unlink()
+def image_before_all(tmp_path):
+    Image.new("RGB", (32, 32)).save(tmp_path / "images" / "-.png")
     return []
 
 
-@pytest.mark.parametrize("change", [other_feature, other_image, one_image_less])
+@pytest.mark.parametrize("change", [other_feature, other_columns, other_image, image_before_all])
 def test_parts_of_another_job_are_discarded_with_a_note(tiny_release, tmp_path, capsys, change):
     assert start_and_fail("SIGKILL", tiny_release).returncode < 0
     more = change(tmp_path)
@@ -95,6 +98,33 @@ def test_parts_of_another_job_are_discarded_with_a_note(tiny_release, tmp_path, 
     err = capsys.readouterr().err
     assert "discarded" in err and "went on" not in err
     assert embed(tiny_release, *more, "-o", "fresh.parquet") == 0
+    assert pq.read_table("embeddings.parquet").equals(pq.read_table("fresh.parquet"))
+
+
+def changed(path):
+    Image.fromarray(255 - np.asarray(Image.open(path))).save(path)
+
+
+@pytest.mark.parametrize(
+    ("change", "name", "resumed", "discarded"),
+    [
+        (changed, "05.png", 4, True),
+        (os.unlink, "04.png", 4, True),
+        (changed, "08.png", 8, False),
+        (os.unlink, "11.png", 8, False),
+    ],
+)
+def test_parts_before_the_first_difference_are_kept(
+    tiny_release, tmp_path, capsys, change, name, resumed, discarded
+):
+    """Two parts of four images were done when the job was killed."""
+    assert start_and_fail("SIGKILL", tiny_release).returncode < 0
+    change(tmp_path / "images" / name)
+    assert embed(tiny_release) == 0
+    err = capsys.readouterr().err
+    assert f"went on after {resumed} images" in err
+    assert ("discarded" in err) == discarded
+    assert embed(tiny_release, "-o", "fresh.parquet") == 0
     assert pq.read_table("embeddings.parquet").equals(pq.read_table("fresh.parquet"))
 
 
@@ -138,7 +168,6 @@ def test_a_disk_that_fills_while_the_output_is_written_keeps_the_parts(
     assert not list(tmp_path.glob("e.*"))
     monkeypatch.undo()
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(job, "PART", SMALL)
     monkeypatch.setattr(partial, "PART", SMALL)
     assert embed(tiny_release, "-o", f"e.{suffix}") == 0
     assert "went on after 12 images" in capsys.readouterr().err

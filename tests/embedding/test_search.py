@@ -2,6 +2,7 @@
 
 import json
 import os
+from types import SimpleNamespace
 
 import numpy as np
 import pyarrow as pa
@@ -44,9 +45,13 @@ def table(vectors, kind=None, **extra):
 
 def write(path, vectors):
     """As `embed` writes it, in parts."""
-    whole = table(vectors)
-    parts = [whole.slice(first, 50) for first in range(0, len(whole), 50)]
-    writers.write(path, parts, whole.schema, {"model": "m", "sha256": "0" * 64})
+    whole = table(vectors).replace_schema_metadata({"model": "m", "sha256": "0" * 64})
+    parts = SimpleNamespace(
+        schema=whole.schema,
+        tables=lambda: (whole.slice(first, 50) for first in range(0, len(whole), 50)),
+        total=lambda of: len(whole),
+    )
+    writers.FORMATS[path.suffix].finish(path, parts)
     return open_vectors(path)
 
 

@@ -147,7 +147,7 @@ UINT8 = np.zeros((32, 32, 3), np.uint8)
         (Closed(), "I/O operation on closed file"),
         ({"image": UINT8, "label": 3}, r"the keys \['image', 'label'\]; give the image in it"),
         ({"bytes": None, "path": None}, "bytes or path"),
-        ([{"path": "gone.png"}], "image 0 cannot be read: No such file"),
+        ([{"path": "gone.png"}], "image 0, 'gone.png', cannot be read: No such file"),
         (
             np.zeros((3, 40, 50), np.uint8),
             r"may be one image.* or 3 grey ones; give \(1, 3, 40, 50",

@@ -1,6 +1,7 @@
 """Work that threads do ahead of whoever takes it."""
 
 import threading
+from itertools import count
 
 import pytest
 
@@ -9,10 +10,10 @@ from cfamc_zoo.zoo.ahead import ahead
 
 @pytest.mark.parametrize("group", [1, 4])
 @pytest.mark.parametrize("threads", [1, 3])
-@pytest.mark.parametrize("count", [0, 1, 50])
-def test_results_come_in_the_order_of_the_items(count, threads, group):
-    done = ahead(iter(range(count)), lambda i: i * i, threads=threads, waiting=7, group=group)
-    assert list(done) == [i * i for i in range(count)]
+@pytest.mark.parametrize("number", [0, 1, 50])
+def test_results_come_in_the_order_of_the_items(number, threads, group):
+    done = ahead(iter(range(number)), lambda i: i * i, threads=threads, waiting=7, group=group)
+    assert list(done) == [i * i for i in range(number)]
 
 
 def test_as_many_threads_work_at_a_time_as_it_was_given():
@@ -36,6 +37,15 @@ def test_the_stream_is_asked_for_no_more_than_what_may_wait():
         assert len(asked) <= taken + 12 + 4
     done.close()
     assert len(asked) < 60
+
+
+def test_items_that_hold_much_wait_in_small_numbers(monkeypatch):
+    monkeypatch.setattr("cfamc_zoo.zoo.ahead.WEIGHT", 1000)
+    taken = count()
+    done = ahead(taken, int, threads=2, waiting=50, weight=lambda i: 400)
+    assert [next(done) for _ in range(5)] == [0, 1, 2, 3, 4]
+    assert next(taken) <= 5 + 3
+    done.close()
 
 
 def test_an_error_is_raised_in_its_place_and_ends_the_threads():

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from cfamc_zoo.embedding.job import Settings, describe
+from cfamc_zoo.embedding.job import describe
 from cfamc_zoo.embedding.search.stored import StoredVectors
+from cfamc_zoo.embedding.settings import Settings
 from cfamc_zoo.errors import UnknownNameError, UsageError
 from cfamc_zoo.zoo.catalogue.resolve import resolve
 from cfamc_zoo.zoo.network.spec import FEATURES

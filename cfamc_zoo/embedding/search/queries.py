@@ -193,13 +193,8 @@ def _name(query: str | int | Source, i: int) -> str:
 
 def embedded(images: Iterable[Source], origin: Origin, threads: int | None) -> np.ndarray:
     """(N, D) float32 at unit L2 norm, made as the stored vectors were."""
+    from cfamc_zoo.embedding.settings import Execution, Settings
     from cfamc_zoo.embedding.vectors import embed_images
 
-    return embed_images(
-        images,
-        origin.release,
-        features=origin.feature,
-        backend=origin.backend,
-        normalize=True,
-        threads=threads,
-    )
+    settings = Settings(origin.feature, origin.backend, normalize=True)
+    return embed_images(images, origin.release, settings, Execution(threads=threads))

@@ -41,11 +41,16 @@ def read_images(
 
 
 def decode_ahead(
-    items: Iterable[Item], read: Callable[[Item], Result], *, threads: int, waiting: int
+    items: Iterable[Item],
+    read: Callable[[Item], Result],
+    *,
+    threads: int,
+    waiting: int,
+    weight: Callable[[Item], int] = lambda item: 0,
 ) -> Generator[Result, None, None]:
     """As `ahead`, where `read` calls `read_image`."""
     # `read_image` mutes warnings for itself. Threads that do so at a time undo each other's
     # filters, so they are kept as they are from out here.
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        yield from ahead(items, read, threads=threads, waiting=waiting, group=GROUP)
+        yield from ahead(items, read, threads=threads, waiting=waiting, group=GROUP, weight=weight)

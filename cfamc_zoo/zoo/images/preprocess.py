@@ -28,6 +28,7 @@ from cfamc_zoo.zoo.images.room import ROOM
 from cfamc_zoo.zoo.network.spec import Preprocess
 
 PIXEL_LIMIT = 178_956_970  # of the image as stored: Pillow's own bound, 512 MiB of RGB
+LARGE = 1 << 28  # bytes of a file that is not read whole: many pages, or more than may be decoded
 WHITE = (255, 255, 255, 255)
 # Raised whenever the same file gives other pixels: vectors of two versions do not go together.
 PREPROCESSING = 3
@@ -59,7 +60,8 @@ def read_image(source: Path | bytes | Image.Image, preprocess: Preprocess) -> np
             content = source if isinstance(source, bytes) else _content(source)
             if not content:
                 raise DataError("the file is empty")
-            with Image.open(io.BytesIO(content)) as image:
+            opened = io.BytesIO(content) if isinstance(content, bytes) else content
+            with Image.open(opened) as image:
                 return _fit_within_limit(image, preprocess)
     except Image.DecompressionBombError as error:
         raise DataError(f"more pixels than {PIXEL_LIMIT}") from error
@@ -71,11 +73,13 @@ def read_image(source: Path | bytes | Image.Image, preprocess: Preprocess) -> np
         raise DataError(f"damaged: {str(error) or type(error).__name__}") from error
 
 
-def _content(path: Path) -> bytes:
+def _content(path: Path) -> bytes | Path:
+    """A file's bytes; of a large one the path again, from which Pillow reads what it needs."""
     # A pipe would block for ever, a device would never end.
-    if not stat.S_ISREG(path.stat().st_mode):
+    status = path.stat()
+    if not stat.S_ISREG(status.st_mode):
         raise DataError("a directory" if path.is_dir() else "not a regular file")
-    return path.read_bytes()
+    return path if status.st_size > LARGE else path.read_bytes()
 
 
 def _fit_within_limit(image: Image.Image, preprocess: Preprocess) -> np.ndarray:

@@ -1,0 +1,59 @@
+"""kill -9 before any step on the disk, of a run and of an update: the next try ends the same.
+
+`make test` tries some steps. All of them:
+
+    CFAMC_ZOO_KILLS=1000 python -m pytest tests/embedding/test_kills.py
+"""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+COUNT = int(os.environ.get("CFAMC_ZOO_KILLS", "5"))
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.mark.parametrize(
+    ("output", "existing"),
+    [
+        ("e.parquet", "refuse"),
+        ("e.npy", "refuse"),
+        ("e/", "refuse"),
+        ("e.csv", "replace"),
+        ("e/", "replace"),
+        ("e.parquet", "update"),
+        ("e/", "update"),
+    ],
+)
+def test_a_killed_job_goes_on_and_ends_with_the_same(
+    tiny_release, tmp_path, sample, output, existing
+):
+    images = tmp_path / "images"
+    images.mkdir()
+    for i in range(12):
+        Image.fromarray(sample.images[i]).save(images / f"{i:02}.png")
+    (images / "05.png").write_text("no image")
+    done = subprocess.run(
+        [
+            *(sys.executable, "-m", "tests.embedding.kills", tiny_release, images),
+            *(tmp_path / "scratch", output, existing, str(COUNT)),
+        ],
+        capture_output=True,
+        text=True,
+        cwd=ROOT,
+        env=os.environ | {"PYTHONPATH": os.pathsep.join([str(ROOT), *sys.path])},
+    )
+    assert done.returncode == 0, done.stderr
+    lines = [json.loads(line) for line in done.stdout.splitlines()]
+    assert len(lines) >= min(COUNT, 5)
+    for line in lines:
+        assert line["killed"] and line["whole"] and line["same"], line
+        if line["again"] == "finished before":
+            assert existing == "refuse", line
+        else:
+            assert line["again"] == 12 and not line["left"], line
