@@ -1,6 +1,7 @@
 """Lists of names on standard input."""
 
 import io
+import tracemalloc
 
 import pytest
 
@@ -66,3 +67,14 @@ def test_an_empty_list_or_an_image_itself():
         names(b"\n\n")
     with pytest.raises(UsageError, match="give --null"):
         names(png(0))
+
+
+def test_a_name_without_end_is_not_held():
+    endless = io.BufferedReader(io.BytesIO(b"z" * 20_000_000))
+    tracemalloc.start()
+    try:
+        (item,) = open_inputs(["-"], stdin=endless)
+        assert tracemalloc.get_traced_memory()[1] < 5_000_000
+    finally:
+        tracemalloc.stop()
+    assert item.name == "z" * 60 + "..."
