@@ -117,11 +117,10 @@ def texts(path):
         said = "utf-8" in words or "utf-8-sig" in words
         said |= any(k.arg == "encoding" for k in node.keywords)
         modes = [w for w in words if isinstance(w, str) and set(w) <= set("rwaxbt+")]
-        # Image.open, pa.ipc.open_file and os.open read bytes.
+        # Image.open, pa.ipc.open_file, os.open and archives read bytes.
         whose = getattr(getattr(node.func, "value", None), "id", "")
-        if name in ("read_text", "write_text") or (
-            name == "open" and whose not in ("Image", "os") and not any("b" in m for m in modes)
-        ):
+        in_bytes = whose in ("Image", "os", "tarfile", "archive") or any("b" in m for m in modes)
+        if name in ("read_text", "write_text") or (name == "open" and not in_bytes):
             yield ast.unparse(node), said
 
 

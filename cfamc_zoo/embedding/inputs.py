@@ -9,6 +9,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from io import BufferedIOBase, BytesIO
+from os import PathLike
 from pathlib import Path
 from typing import cast
 from urllib.parse import urlsplit
@@ -91,7 +92,10 @@ class Inputs:
 
 
 def open_inputs(
-    inputs: Sequence[str], *, separator: bytes = listed.LINE, stdin: BufferedIOBase | None = None
+    inputs: str | PathLike[str] | Sequence[str | PathLike[str]],
+    *,
+    separator: bytes = listed.LINE,
+    stdin: BufferedIOBase | None = None,
 ) -> Inputs:
     """The images that the inputs name, as a stream.
 
@@ -103,6 +107,7 @@ def open_inputs(
     file comes once, but from lists; the order is by input, then by name, in archives their own.
 
     Args:
+        inputs: one or several.
         separator: of the list: `listed.LINE` or `listed.NULL`.
         stdin: where the list comes from; None is the process's own standard input.
 
@@ -111,9 +116,11 @@ def open_inputs(
             matches nothing, an address whose package is missing.
         DataError: no images at all, where that is known at once.
     """
+    given = [inputs] if isinstance(inputs, str | PathLike) else inputs
+    texts = tuple(os.fspath(text) for text in given)
     image_suffixes()  # also makes the plug-ins known by which named files are read
     gathered = _Gathered()
-    for text in inputs:
+    for text in texts:
         if text == STDIN:
             if gathered.once.is_new(STDIN):
                 gathered.parts.append(Listed(stdin or _standard_input(), separator, _in_list))
@@ -124,7 +131,7 @@ def open_inputs(
             )
         else:
             gathered.add(_local(text))
-    found = Inputs(tuple(inputs), tuple(gathered.parts))
+    found = Inputs(texts, tuple(gathered.parts))
     if found.total == 0:
         raise found.without_images()
     return found

@@ -30,6 +30,14 @@ class Item:
     size: int | None = None
     modified: int | None = None
 
+    @property
+    def held(self) -> int:
+        """Bytes of content that is in memory already."""
+        content = self.content
+        while (inner := getattr(content, "content", None)) is not None:  # someone watches it
+            content = inner
+        return len(content.data) if isinstance(content, Held) else 0
+
 
 class Images(Protocol):
     """Where images come from: gone through in order, each time from the start.

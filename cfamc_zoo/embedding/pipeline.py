@@ -10,7 +10,7 @@ from itertools import islice
 import numpy as np
 
 from cfamc_zoo.embedding.backends import Backend
-from cfamc_zoo.embedding.items import Failed, Held, Item
+from cfamc_zoo.embedding.items import Failed, Item
 from cfamc_zoo.errors import DataError
 from cfamc_zoo.folders import PLUGINS, image_suffixes, suffix_of
 from cfamc_zoo.zoo.ahead import ahead
@@ -69,7 +69,9 @@ def embed_files(
         return replace(item, content=GONE), _pixels(item, preprocess)
 
     waiting = AHEAD * batch_size
-    decoded = decode_ahead(items, read, threads=decoders, waiting=waiting, weight=_weight)
+    decoded = decode_ahead(
+        items, read, threads=decoders, waiting=waiting, weight=lambda item: item.held
+    )
     return embed_decoded(decoded, backend, batch_size=batch_size, in_flight=in_flight)
 
 
@@ -116,10 +118,6 @@ def _pixels(item: Item, preprocess: Preprocess) -> np.ndarray | DataError:
         if package and suffix not in image_suffixes():
             return DataError(f"{error}; `pip install {package}` makes {suffix} readable")
         return error
-
-
-def _weight(item: Item) -> int:
-    return len(item.content.data) if isinstance(item.content, Held) else 0
 
 
 def normalize(vectors: np.ndarray) -> np.ndarray:

@@ -12,7 +12,7 @@ from typing import IO, Any, Protocol, cast
 import numpy as np
 from PIL import Image
 
-from cfamc_zoo.embedding.items import Held, Item, printable
+from cfamc_zoo.embedding.items import Item, printable
 from cfamc_zoo.embedding.kinds.remote import Address, is_url
 from cfamc_zoo.errors import DataError
 from cfamc_zoo.zoo.images.preprocess import fit, fit_floats, read_image
@@ -125,7 +125,7 @@ def weight_of(source: Source) -> int:
     if isinstance(source, Mapping):
         source = source.get("bytes") or b""
     if isinstance(source, Item):
-        source = source.content() if isinstance(source.content, Held) else b""
+        return source.held
     if isinstance(source, Image.Image):
         return source.width * source.height * len(source.getbands())
     held = getattr(source, "nbytes", None) or (len(source) if isinstance(source, bytes) else 0)
