@@ -54,7 +54,7 @@ from cfamc_zoo.evaluation.robustness import evaluate
 from cfamc_zoo.evaluation.run import Run
 from cfamc_zoo.zoo.catalogue.registry import default_model
 from cfamc_zoo.zoo.device import environment
-from cfamc_zoo.zoo.threat import parse_epsilon, threat_of
+from cfamc_zoo.zoo.threat import Linf, threat_of
 
 STEPS = 20
 REAL = "real-robustbench"  # a folder of PEERS
@@ -153,7 +153,7 @@ def standing(model: nn.Module, attack: Callable, x: Tensor, y: Tensor, batch: in
 def pgd_of(arguments: argparse.Namespace, subject: Subject) -> dict[str, Tool]:
     """The same PGD from three packages, on any images."""
     model = subject.model
-    eps = parse_epsilon(arguments.eps)
+    eps = Linf.of(arguments.eps).eps
     step = 2.5 * eps / STEPS
 
     def ours(x: Tensor, y: Tensor) -> Verdicts:
@@ -215,7 +215,7 @@ def official_autoattack(arguments: argparse.Namespace, name: str) -> Callable[[]
     attack = AutoAttack(
         subject.model,
         norm=OFFICIAL_NORMS[arguments.norm],
-        eps=parse_epsilon(arguments.eps, arguments.norm),
+        eps=threat_of(arguments.norm, arguments.eps).eps,
         seed=0,
         verbose=False,
         device=subject.x.device.type,
@@ -281,7 +281,7 @@ def robustbench_of(arguments: argparse.Namespace, subject: Subject) -> Accuracie
         n_examples=len(x),
         dataset=data.value,
         threat_model=OFFICIAL_NORMS[arguments.norm],
-        eps=parse_epsilon(arguments.eps, arguments.norm),
+        eps=threat_of(arguments.norm, arguments.eps).eps,
         batch_size=arguments.batch,
         device=x.device,
     )
@@ -291,7 +291,7 @@ def foolbox_of(arguments: argparse.Namespace, subject: Subject) -> Accuracies:
     """foolbox's own measures of both accuracies."""
     import foolbox as peer
 
-    x, y, eps = subject.x, subject.y, parse_epsilon(arguments.eps)
+    x, y, eps = subject.x, subject.y, Linf.of(arguments.eps).eps
     wrapped = peer.PyTorchModel(subject.model, bounds=(0, 1), device=x.device)
     attack = peer.attacks.LinfPGD(abs_stepsize=2.5 * eps / STEPS, steps=STEPS)
     _, _, fell = attack(wrapped, x, y, epsilons=eps)

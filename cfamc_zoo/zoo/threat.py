@@ -251,11 +251,6 @@ def threat_of(norm: str, eps: str) -> Threat:
     return norm_called(norm).of(eps)
 
 
-def parse_epsilon(text: str, norm: str = "linf", *, what: str = "epsilon") -> float:
-    """As `Threat.length` of that norm."""
-    return norm_called(norm).length(text, what=what)
-
-
 def _number(text: str) -> Fraction | None:
     """A decimal or the fraction of two, exactly; None where it is none."""
     parts = text.split("/")

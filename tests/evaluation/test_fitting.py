@@ -262,3 +262,12 @@ def test_a_robust_selection_attacks_training_images_that_are_held_out(tiny_relea
     probe = cfamc_zoo.probe(str(tiny_release), images, names, select="robust")
     assert probe.chosen.held_out_robust
     assert probe.to_json()["select"] == "robust"
+
+
+def test_a_robust_selection_is_in_the_norm_that_the_encoder_was_trained_in(tiny_release):
+    images, names = colours(size=32)
+    encoder = cfamc_zoo.load(str(tiny_release))
+    against = {"norm": "l2", "eps": "3.0"}  # a radius that L-infinity does not have
+    encoder.config = dataclasses.replace(encoder.config, threat_model=against)
+    probe = cfamc_zoo.probe(encoder, images, names, select="robust")
+    assert probe.chosen.held_out_robust

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -30,12 +30,12 @@ from cfamc_zoo.zoo.network.multicrop import MultiCrop
 from cfamc_zoo.zoo.network.spec import FEATURES
 from cfamc_zoo.zoo.release.folder import PROBE, Release
 from cfamc_zoo.zoo.release.loading import load_probe, probe_bytes
-from cfamc_zoo.zoo.threat import Linf
+from cfamc_zoo.zoo.threat import Threat, threat_of
 
 SELECTIONS = ("clean", "robust")
 ATTACKED = 1000  # held-out training images that are attacked to select a robust head
 BATCH = 64  # images at a time, of that attack
-EPS = "8/255"  # of that attack, where the encoder was trained against none
+NORM, EPS = "linf", "8/255"  # of that attack, where the encoder was trained against none
 # The training accuracy is that far over the test accuracy, in percent: a head fits its images.
 OVERFITTED = 20
 
@@ -203,8 +203,8 @@ def fit_release(
     if not settings.feature:
         settings = replace(settings, feature=default_feature(release))
     reader = reader_of(release, crops, settings.seed).to(device)
-    eps = str(release.config.threat_model.get("eps", EPS))
-    probe = fit(reader, material, settings, eps=eps, device=device, progress=progress)
+    against = release.config.threat_model
+    probe = fit(reader, material, settings, against=against, device=device, progress=progress)
     for note in probe.notes:
         say(f"note: {note}")
     return probe
@@ -215,7 +215,7 @@ def fit(
     material: Material,
     settings: ProbeSettings,
     *,
-    eps: str = EPS,
+    against: Mapping[str, Any],
     device: torch.device,
     progress: Progress = silent,
 ) -> FittedProbe:
@@ -225,7 +225,8 @@ def fit(
         reader: frozen, in evaluation mode, on `device`.
         material: labelled images; `network_input` says of what kinds they may be.
         settings: of the head; they name a feature.
-        eps: of the attack under which a robust head is selected.
+        against: norm and eps that the encoder was trained to withstand, as its release has
+            them, under which a robust head is selected; {} is L-infinity and 8/255.
         device: where.
         progress: opens a bar of a description and a total.
     """
@@ -237,7 +238,7 @@ def fit(
         )
     y = torch.from_numpy(train.labels).to(device)
     test_y = torch.from_numpy(test.labels).to(device)
-    head, chosen = HEADS[settings.head](_Fit(reader, train, x, y, settings, eps, progress))
+    head, chosen = HEADS[settings.head](_Fit(reader, train, x, y, settings, against, progress))
     with progress("neighbours", None):
         voted = nearest_votes(x, y, test_x, len(train.classes))
     correct = int((head(test_x).argmax(1) == test_y).sum())
@@ -267,7 +268,7 @@ class _Fit:
     """What a head is fitted to, and how.
 
     Attributes:
-        reader, settings, eps, progress: as `fit` has them.
+        reader, settings, against, progress: as `fit` has them.
         train: labelled images.
         x: (N, D) their features.
         y: (N,) their labels.
@@ -278,7 +279,7 @@ class _Fit:
     x: Tensor
     y: Tensor
     settings: ProbeSettings
-    eps: str
+    against: Mapping[str, Any]
     progress: Progress
 
 
@@ -287,7 +288,8 @@ def _linear(fit: _Fit) -> tuple[nn.Linear, Probe | None]:
     train, settings = fit.train, fit.settings
     robust = None
     if settings.select == "robust":
-        robust = _robust(fit.reader, settings.feature, train, fit.eps)
+        threat = threat_of(fit.against.get("norm", NORM), fit.against.get("eps", EPS))
+        robust = _robust(fit.reader, settings.feature, train, threat)
     with fit.progress("fitting", None):
         chosen = fit_probe(fit.x, fit.y, len(train.classes), seed=settings.seed, robust=robust)
     return chosen.head, chosen
@@ -314,9 +316,9 @@ HEADS = {"linear": _linear, "published": _published}
 
 
 def _robust(
-    reader: Encoder | MultiCrop, feature: str, train: LabelledImages, eps: str
+    reader: Encoder | MultiCrop, feature: str, train: LabelledImages, threat: Threat
 ) -> Callable[[nn.Linear, Tensor], float]:
-    """Accuracy of a head under PGD-10 at the radius that the encoder was trained against."""
+    """Accuracy of a head under PGD-10."""
 
     def measure(head: nn.Linear, rows: Tensor) -> float:
         chosen = rows[:ATTACKED].cpu().numpy()
@@ -328,7 +330,7 @@ def _robust(
         )
         model = Classifier(reader, head, feature=feature, classes=train.classes, data=train.name)
         run = Run(batch_size=BATCH)
-        _, robust = evaluate(model, data, Pgd(steps=10), [Linf.of(eps)], run)
+        _, robust = evaluate(model, data, Pgd(steps=10), [threat], run)
         return robust.value
 
     return measure

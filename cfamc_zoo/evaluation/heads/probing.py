@@ -12,7 +12,7 @@ from torch import Tensor
 
 from cfamc_zoo.datasets import LabelledImages
 from cfamc_zoo.errors import DataError, UsageError
-from cfamc_zoo.evaluation.heads.fitting import EPS, FittedProbe, ProbeSettings, default_feature, fit
+from cfamc_zoo.evaluation.heads.fitting import FittedProbe, ProbeSettings, default_feature, fit
 from cfamc_zoo.evaluation.sampling import hold_out
 from cfamc_zoo.evaluation.subject import Material, sized
 from cfamc_zoo.zoo.catalogue.resolve import resolve
@@ -69,9 +69,8 @@ def probe_images(
     else:
         held = _labelled(*test, encoder.preprocess, "test images", like=train)
         material = Material(train, held, None)
-    known = encoder.config.threat_model if encoder.config else {}
-    eps = str(known.get("eps", EPS))
-    return fit(encoder.to(device), material, settings, eps=eps, device=device)
+    against = encoder.config.threat_model if encoder.config else {}
+    return fit(encoder.to(device), material, settings, against=against, device=device)
 
 
 def _held_out(whole: LabelledImages, seed: int) -> Material:

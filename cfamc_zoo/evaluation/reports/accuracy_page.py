@@ -15,6 +15,7 @@ import torch
 from PIL import Image
 from torch import nn
 
+from cfamc_zoo.evaluation.plan import OfOneNorm
 from cfamc_zoo.evaluation.reports.chart import Chart, Point
 from cfamc_zoo.evaluation.robustness import Accuracy
 from cfamc_zoo.zoo.threat import Threat
@@ -60,7 +61,7 @@ def today() -> str:
 
 
 @dataclass(frozen=True)
-class Page:
+class Page(OfOneNorm):
     """What the page shows.
 
     Attributes:
@@ -98,7 +99,7 @@ class Page:
 
     @property
     def pictures_eps(self) -> str:
-        return max(self.threats, key=lambda threat: threat.eps).text
+        return self.epsilons[self.largest]
 
     def chart(self) -> Chart:
         """Accuracy against epsilon, with its intervals."""
@@ -114,7 +115,7 @@ class Page:
             for a in (self.clean, *self.robust)
         ]
         return Chart(
-            names=("accuracy, %", f"epsilon, the largest perturbation ({self.threats[0].norm})"),
+            names=("accuracy, %", f"epsilon, the largest perturbation ({self.norm})"),
             top=100,
             curves=[("accuracy", sorted(points, key=lambda p: p.x))],
             levels=[(level, str(level)) for level in (0, 25, 50, 75, 100)],

@@ -6,13 +6,14 @@ from dataclasses import dataclass, field
 from statistics import median
 
 from cfamc_zoo.evaluation.features import FeatureRobustness
+from cfamc_zoo.evaluation.plan import OfOneNorm
 from cfamc_zoo.evaluation.reports.accuracy_page import Picture, render_template, today
 from cfamc_zoo.evaluation.reports.chart import Chart, Point, round_levels
 from cfamc_zoo.zoo.threat import Threat
 
 
 @dataclass(frozen=True)
-class VectorPage:
+class VectorPage(OfOneNorm):
     """What the page shows.
 
     Attributes:
@@ -46,7 +47,7 @@ class VectorPage:
 
     @property
     def pictures_eps(self) -> str:
-        return max(self.threats, key=lambda threat: threat.eps).text
+        return self.epsilons[self.largest]
 
     @staticmethod
     def number(distance: float) -> str:
@@ -62,7 +63,7 @@ class VectorPage:
         return Chart(
             names=(
                 "distance of two vectors",
-                f"epsilon, the largest perturbation ({self.threats[0].norm})",
+                f"epsilon, the largest perturbation ({self.norm})",
             ),
             top=levels[-1],
             curves=[
