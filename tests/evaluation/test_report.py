@@ -252,5 +252,6 @@ def test_pictures_have_any_shape_and_say_what_they_leave_out(shape, mode):
 def test_without_pictures_or_at_radius_zero_there_is_still_a_page():
     zero = Accuracy("robust accuracy", "PGD-20", "0", [True], 1.0, 1)
     clean = Accuracy("clean accuracy", "", "", [True], 1.0)
-    text = page(accuracies=[clean, zero], worst="PGD-20", pictures=[])
+    threats = [Linf.of("0")]
+    text = page(accuracies=[clean, zero], worst="PGD-20", pictures=[], threats=threats)
     assert "nan" not in text

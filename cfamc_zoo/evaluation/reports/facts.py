@@ -48,6 +48,10 @@ def _step_size(value: Any) -> str:
     return "2.5 × epsilon / steps" if value is None else f"{value} of the pixel range"
 
 
+def _norm(value: str) -> str:
+    return NORMS[value].meaning if value in NORMS else value
+
+
 def _crops(value: Any) -> str:
     if value is None:
         return "none: the whole image is read"
@@ -81,7 +85,7 @@ WORDS: Mapping[str, tuple[str, Callable[[Any], str]]] = {
     "distance": ("distance of two vectors", _from(DISTANCES)),
     "targets": ("wrong classes aimed at", lambda n: f"the {n} likeliest"),
     "queries": ("queries of an image", lambda n: f"{n:,} at most"),
-    "norm": ("size of a perturbation", _from({name: norm.meaning for name, norm in NORMS.items()})),
+    "norm": ("size of a perturbation", _norm),
     "eps": ("epsilon, its bound", lambda eps: f"{', '.join(eps)} of the pixel range"),
     "seed": ("random numbers", lambda seed: f"from seed {seed}"),
     "crops": ("crops", _crops),
