@@ -78,10 +78,10 @@ def search(
     from cfamc_zoo.embedding.search.opening import open_vectors
     from cfamc_zoo.embedding.search.origin import origin_of
     from cfamc_zoo.evaluation.outputs import check_path
-    from cfamc_zoo.zoo.threat import parse_epsilon
+    from cfamc_zoo.zoo.threat import Linf
 
     radius = (eps or EPS) if attacked else None
-    parse_epsilon(radius or EPS)
+    Linf.of(radius or EPS)  # refuses what is none
     if html is not None:
         check_path(html, (".html",))
     stored = open_vectors(vectors)
