@@ -13,29 +13,38 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
-from typing import Literal
-
-import numpy as np
+from typing import TYPE_CHECKING, Literal
 
 from cfamc_zoo.errors import DataError, UnknownNameError, UsageError
-from cfamc_zoo.parquet import read_encoded
+
+if TYPE_CHECKING:  # the names alone are light
+    import numpy as np
 
 Split = Literal["train", "test"]
 
 
 @dataclass(frozen=True)
 class Source:
-    """Where a named data set is: a folder of Parquet files, here and on the Hub."""
+    """Where a named data set is: a folder of Parquet files, here and on the Hub.
+
+    Attributes:
+        repo: on the Hub.
+        folder: in it, and under $CFAMC_ZOO_DATA/NAME.
+        label: column of the labels.
+        test: images of its test split.
+    """
 
     repo: str
     folder: str
     label: str
+    test: int
 
 
 NAMED = {
-    "cifar10": Source("uoft-cs/cifar10", "plain_text", "label"),
-    "cifar100": Source("uoft-cs/cifar100", "cifar100", "fine_label"),
+    "cifar10": Source("uoft-cs/cifar10", "plain_text", "label", 10_000),
+    "cifar100": Source("uoft-cs/cifar100", "cifar100", "fine_label", 10_000),
 }
+SAMPLE = "-sample"  # how the names of the samples in the package end
 SAMPLES = {"cifar10-sample": "cifar10-sample.parquet"}  # the first 1,000 rows of the test file
 
 
@@ -72,6 +81,11 @@ class LabelledImages:
         return LabelledImages(self.images[:n], self.labels[:n], self.classes, self.name)
 
 
+def base_of(name: str) -> str:
+    """The data set that `name` is, or is a sample of."""
+    return name.removesuffix(SAMPLE)
+
+
 def load_dataset(name: str, split: Split = "test") -> LabelledImages:
     """Reads a data set.
 
@@ -85,10 +99,10 @@ def load_dataset(name: str, split: Split = "test") -> LabelledImages:
     """
     if name in SAMPLES:
         if split == "train":
-            raise UsageError(f"{name!r} holds test images only; give cifar10 to train on")
+            raise UsageError(f"{name!r} holds test images only; give {base_of(name)} to train on")
         file = resources.files("cfamc_zoo") / "samples" / SAMPLES[name]
         with resources.as_file(file) as path:
-            return read_parquet([path], name=name, label="label")
+            return read_parquet([path], name=name, label=NAMED[base_of(name)].label)
     if name in NAMED:
         return read_parquet(_files(name, split), name=name, label=NAMED[name].label)
     raise UnknownNameError("data set", name, [*NAMED, *SAMPLES])
@@ -143,7 +157,10 @@ def read_parquet(files: Sequence[Path], *, name: str, label: str) -> LabelledIma
     Raises:
         DataError: not Parquet, no such columns, an image that cannot be decoded.
     """
+    import numpy as np
     from PIL import Image
+
+    from cfamc_zoo.parquet import read_encoded
 
     encoded = read_encoded(files, label=label)
     images = []

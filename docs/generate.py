@@ -10,17 +10,27 @@ from __future__ import annotations
 import json
 import re
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from cfamc_zoo.datasets import NAMED
 from cfamc_zoo.export.card import render_body, render_entry
 from cfamc_zoo.zoo.catalogue.registry import bundled_folder, list_models
-from cfamc_zoo.zoo.release import results as rows_of
 from cfamc_zoo.zoo.release import wording
 from cfamc_zoo.zoo.release.folder import open_release
-from cfamc_zoo.zoo.release.results import headline
+from cfamc_zoo.zoo.release.results import (
+    AccuracyRow,
+    Rows,
+    accuracies,
+    headline,
+    parse_rows,
+    partial_images,
+)
+from cfamc_zoo.zoo.threat import parse_epsilon
 
 ROOT = Path(__file__).parent.parent
+COMPARED = ("4/255", "8/255")  # radii that every table has
 TABLE = re.compile(r"(?<=<!-- table -->\n).*?(?=<!-- /table -->)", re.DOTALL)
 
 
@@ -48,23 +58,30 @@ def runs() -> list[dict[str, Any]]:
                 "name": folder.name,
                 **json.loads((folder / "run.json").read_text()),
                 "minutes": last["seconds"] / 60,
-                "results": json.loads(file.read_text()),
+                "results": parse_rows(file.read_bytes(), str(file)),
             }
         )
     return found
 
 
-def accuracies(rows: list[dict[str, Any]]) -> str:
-    """Clean, then under attack at 4/255 and 8/255, as three cells; "-" is not measured."""
-    value = {row["eps"]: f"{row['value']:.2f}" for row in rows}
-    return " | ".join(value.get(eps, "-") for eps in ("", "4/255", "8/255"))
+def cells(rows: Sequence[AccuracyRow], radii: Sequence[str] = COMPARED) -> str:
+    """Clean, then under attack at each radius, as cells; "-" is not measured."""
+    value = {row.eps: f"{row.value:.2f}" for row in rows}
+    return " | ".join(value.get(eps, "-") for eps in ("", *radii))
 
 
-def best(rows: list[dict[str, Any]]) -> str:
+def radii_of(rows: Rows) -> list[str]:
+    """The radii that every table has and all others of the rows, the smallest first."""
+    found = {row.eps: row.norm for row in accuracies(rows) if row.eps}
+    found |= dict.fromkeys(COMPARED, "linf")
+    return sorted(found, key=lambda eps: parse_epsilon(eps, found[eps]))
+
+
+def best(rows: Rows) -> str:
     """The accuracies of the headline; on how many images, where these are few."""
     found = headline(rows)
-    few = {f"{row['n']:,} images of {row['data']}" for row in found if rows_of.is_partial(row)}
-    return accuracies(found) + (f" ({', '.join(sorted(few))})" if few else "")
+    few = partial_images(found)
+    return cells(found) + (f" ({few})" if few else "")
 
 
 def schedule(run: dict[str, Any]) -> str:
@@ -99,21 +116,21 @@ def results() -> str:
         "images, float32 verdicts. A row that was not trained says so.",
         "",
     ]
-    for data in ("cifar10", "cifar100"):
+    for data in [name for name in NAMED if any(name in row for row in paper["rows"])]:
         parts += [
             f"## {data}",
             "",
             "| encoder | recipe | paper | paper's minutes | ours | our minutes | device |",
             "|---|---|---|---|---|---|---|",
         ]
-        for row in paper["rows"]:
+        for row in (row for row in paper["rows"] if data in row):
             ours = "not trained | - | -"
             for run in trained:
                 recipe = run["recipe"]
                 same = recipe["name"] == row["recipe"] and recipe["data"] == data
                 if same and recipe["encoder"]["width"] == 64 and not recipe["max_steps"]:
-                    cells = best(run["results"]).replace(" | ", " / ")
-                    ours = f"{cells} | {run['minutes']:.1f} | {run['provenance']['device']}"
+                    found = best(run["results"]).replace(" | ", " / ")
+                    ours = f"{found} | {run['minutes']:.1f} | {run['provenance']['device']}"
             numbers = " / ".join(f"{x:g}" for x in row[data])
             parts.append(
                 f"| {row['encoder']} | `{row['recipe']}` | {numbers} | {row['minutes']} | {ours} |"
@@ -122,6 +139,7 @@ def results() -> str:
     parts += ["## Every run", ""]
     for run in trained:
         recipe, made = run["recipe"], run["provenance"]
+        radii = radii_of(run["results"])
         parts += [
             f"### {run['name']}",
             "",
@@ -131,12 +149,12 @@ def results() -> str:
             f"[Curves](runs/{run['name']}/curves.svg), [log](runs/{run['name']}/metrics.jsonl), "
             f"[rows with their commands](runs/{run['name']}/results.json).",
             "",
-            "| protocol | data | images | attack | clean | 4/255 | 8/255 |",
-            "|---|---|---|---|---|---|---|",
+            f"| protocol | data | images | attack | clean | {' | '.join(radii)} |",
+            f"|---|---|---|---|---{'|---' * len(radii)}|",
         ]
         for (protocol, data, attack), rows in grouped(run["results"]).items():
-            cells = accuracies(rows)
-            parts.append(f"| {protocol} | {data} | {rows[0]['n']} | {attack} | {cells} |")
+            told = cells(rows, radii)
+            parts.append(f"| {protocol} | {data} | {rows[0].n} | {attack} | {told} |")
         parts.append("")
     return "\n".join(parts)
 
@@ -215,17 +233,21 @@ TITLES = {
 TABLES = {"autoattack": beside_autoattack, "peers": beside_peers, "pgd": beside_pgd}
 
 
-def grouped(rows: list[dict[str, Any]]) -> dict[tuple[str, str, str], list[dict[str, Any]]]:
-    """Rows by protocol, data and attack; each clean row goes with the attack that follows it."""
-    result: dict[tuple[str, str, str], list[dict[str, Any]]] = {}
-    clean: dict[str, Any] = {}
-    for row in rows_of.accuracies(rows):
-        if not row["attack"]:
-            clean = row
-            continue
-        key = (row["protocol"], row["data"], row["attack"])
-        result.setdefault(key, [clean]).append(row)
-    return result
+def grouped(rows: Rows) -> dict[tuple[str, str, str], list[AccuracyRow]]:
+    """Rows by protocol, data and attack; each attack has its protocol's clean row, if any, first.
+
+    Of clean accuracies that no attack followed there is a group with the attack "-".
+    """
+    clean = {(row.protocol, row.data): row for row in accuracies(rows) if not row.attack}
+    result: dict[tuple[str, str, str], list[AccuracyRow]] = {}
+    for row in accuracies(rows):
+        if row.attack:
+            of = (row.protocol, row.data)
+            attack = row.attack if row.norm == "linf" else f"{row.attack}, {row.norm}"
+            result.setdefault((*of, attack), [clean[of]] if of in clean else []).append(row)
+    attacked = {(protocol, data) for protocol, data, _ in result}
+    alone = {(*of, "-"): [row] for of, row in clean.items() if of not in attacked}
+    return result | alone
 
 
 def main() -> int:

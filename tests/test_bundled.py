@@ -18,8 +18,8 @@ from cfamc_zoo.export.card import render_release
 from cfamc_zoo.export.parity import measure_parity
 from cfamc_zoo.zoo.catalogue.registry import bundled_folder, default_model, find_model, list_models
 from cfamc_zoo.zoo.catalogue.resolve import resolve
-from cfamc_zoo.zoo.release.folder import CARD
-from cfamc_zoo.zoo.release.results import differences, read_results, summarize
+from cfamc_zoo.zoo.release.folder import CARD, RESULTS
+from cfamc_zoo.zoo.release.results import differences, read_results, rows_text, summarize
 from cfamc_zoo.zoo.threat import Linf
 
 ROOT = Path(__file__).parent.parent
@@ -34,7 +34,7 @@ def inputs(sample):
 
 def rows(name, data):
     recorded = read_results(resolve(name))
-    return {(r["metric"], r["eps"]): r for r in recorded if r["data"] == data}
+    return {(r.metric, r.eps): r for r in recorded if r.data == data}
 
 
 def test_there_is_one():
@@ -48,6 +48,7 @@ def test_every_file_is_as_pinned_and_the_registry_repeats_the_release(name):
     release.verify()
     recorded = read_results(release)
     assert spec.results == summarize(recorded)
+    assert rows_text(recorded) == release.read(RESULTS), "read and written again, byte for byte"
     config = release.config.to_json()
     assert config["name"] == name
     assert config["architecture"] == spec.architecture
@@ -66,11 +67,11 @@ def test_embeddings_are_the_golden_ones(name, inputs):
 
 @pytest.mark.parametrize("name", BUNDLED)
 def test_both_back_ends_agree_on_real_images(name, sample):
-    recorded = {row["feature"]: row for row in differences(read_results(resolve(name)))}
+    recorded = {row.feature: row for row in differences(read_results(resolve(name)))}
     for feature, parity in measure_parity(resolve(name), sample.images[:256]).items():
         assert parity.relative < 1e-5
-        assert recorded[feature]["n"] == 256
-        assert recorded[feature]["value"] <= recorded[feature]["limit"]
+        assert recorded[feature].n == 256
+        assert recorded[feature].value <= recorded[feature].limit
 
 
 @pytest.mark.parametrize("name", BUNDLED)
@@ -81,8 +82,8 @@ def test_attacking_the_sample_gives_what_the_card_says(name, sample, inputs):
     clean, robust = evaluate(
         cfamc_zoo.load_classifier(name), data, Pgd(steps=20), [Linf.of("8/255")]
     )
-    assert clean.value == pytest.approx(recorded["clean accuracy", ""]["value"], abs=0.3)
-    assert robust.value == pytest.approx(recorded["robust accuracy", "8/255"]["value"], abs=0.5)
+    assert clean.value == pytest.approx(recorded["clean accuracy", ""].value, abs=0.3)
+    assert robust.value == pytest.approx(recorded["robust accuracy", "8/255"].value, abs=0.5)
 
 
 @pytest.mark.parametrize("name", BUNDLED)

@@ -11,10 +11,11 @@ import pytest
 
 ROOT = Path(__file__).parent.parent / "cfamc_zoo"
 FILES = sorted(ROOT.rglob("*.py"))
-GROUND = {"errors", "atomic", "version", "names", "folders", "parquet", "datasets"}
+GROUND = {"errors", "typed", "atomic", "version", "names", "folders", "parquet", "datasets"}
 MIDDLE = ("embedding", "evaluation", "training", "export")
 MAY_IMPORT = {
     "errors": set(),
+    "typed": {"errors"},
     "version": set(),
     "allocator": set(),
     "threads": set(),

@@ -10,7 +10,7 @@ from PIL import Image
 
 import cfamc_zoo
 from cfamc_zoo import Encoder
-from cfamc_zoo.zoo.release.results import accuracies, differences
+from cfamc_zoo.zoo.release.results import accuracies, differences, parse_rows
 from tests.cli.test_train import TINY
 from tests.hub import TOKEN, Hub, serve
 from tests.hub.client import command
@@ -49,9 +49,9 @@ def test_encoders_come_and_go_as_hub_users_expect(tiny_release, tmp_path, monkey
     again = Encoder.from_pretrained(tmp_path / "mine")
     torch.testing.assert_close(again(x), encoder(x))
     assert again.config.name == "mine"
-    rows = json.loads((tmp_path / "mine" / "results.json").read_text())
+    rows = parse_rows((tmp_path / "mine" / "results.json").read_bytes(), "mine")
     assert not accuracies(rows), "measured with weights that may have changed"
-    assert {row["feature"] for row in differences(rows)} == {"backbone", "representation"}
+    assert {row.feature for row in differences(rows)} == {"backbone", "representation"}
     with pytest.raises(cfamc_zoo.ZooError, match="already there"):
         encoder.save_pretrained(tmp_path / "mine")
 

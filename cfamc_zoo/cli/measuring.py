@@ -38,7 +38,7 @@ def measure(measurement: Measurement, json: bool) -> None:
 
 def _show(measurement: Measurement, completeness: str, json: bool) -> None:
     if json:
-        output.json_result(measurement.as_json(completeness))
+        output.json_result(measurement.to_json(completeness))
     else:
         for text in measurement.legend:
             output.note(text)

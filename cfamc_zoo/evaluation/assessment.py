@@ -115,7 +115,7 @@ class Assessment:
             "notes": self.notes,
             "doubts": [asdict(doubt) for doubt in self.doubts],
             "completeness": "complete",
-            "results": [accuracy.as_json() for accuracy in self.accuracies],
+            "results": [accuracy.to_json() for accuracy in self.accuracies],
         }
 
     def save(self, path: str | PathLike[str]) -> None:

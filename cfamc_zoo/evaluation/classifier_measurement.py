@@ -82,7 +82,7 @@ class ClassifierMeasurement(Measurement):
         return accuracies(self.ledger, self.attack, self.plan.threats)
 
     def rows(self) -> list[dict[str, Any]]:
-        return [a.as_json() for a in self.accuracies]
+        return [a.to_json() for a in self.accuracies]
 
     def table(self) -> Table:
         headers = ("metric", "attack", "eps", "%", "95% interval", "images", "seconds")

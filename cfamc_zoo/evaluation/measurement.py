@@ -31,7 +31,7 @@ class Measurement(ABC):
     """One measurement from start to end.
 
     Made ready when constructed, measured by `run`, written by `write`. Where `run` is stopped by
-    an error or by a person, `table` and `as_json` hold what was measured until then.
+    an error or by a person, `table` and `to_json` hold what was measured until then.
 
     Args:
         encoder: what the model is built on; its crops are a setting.
@@ -131,7 +131,7 @@ class Measurement(ABC):
     def page(self) -> str:
         """The report as HTML."""
 
-    def as_json(self, completeness: str) -> dict[str, Any]:
+    def to_json(self, completeness: str) -> dict[str, Any]:
         """Everything, with versions and device; `completeness` is "complete" or "partial"."""
         return {
             **self.settings,

@@ -7,7 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from cfamc_zoo.zoo.release.results import OWN_PROTOCOL, SAMPLE, row_of
+from cfamc_zoo.datasets import SAMPLE
+from cfamc_zoo.zoo.release.results import OWN_PROTOCOL, row_of
 
 CLEAN_HEAD = "linear head chosen for clean accuracy; PGD, random start"
 PUBLISHED = "the paper's public script: its head, zero start, step 0.01"

@@ -61,7 +61,7 @@ class Accuracy:
         low, high = wilson(sum(c is True for c in self.correct), self.n)
         return 100 * low, 100 * high
 
-    def as_json(self) -> dict[str, Any]:
+    def to_json(self) -> dict[str, Any]:
         """As results record it."""
         low, high = self.interval
         return {

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from shlex import quote
 from typing import TYPE_CHECKING, Any
 
-from cfamc_zoo.datasets import NAMED
+from cfamc_zoo.datasets import NAMED, base_of
 from cfamc_zoo.errors import UnknownNameError
 from cfamc_zoo.zoo.catalogue import registry
 from cfamc_zoo.zoo.catalogue.registry import ModelSpec
@@ -18,11 +19,11 @@ from cfamc_zoo.zoo.release.folder import GRAPH, PROBE, PROJECTOR, Release
 from cfamc_zoo.zoo.release.probe_file import read_head
 from cfamc_zoo.zoo.release.results import (
     OWN_PROTOCOL,
-    SAMPLE,
+    AccuracyRow,
     Rows,
     accuracies,
     differences,
-    is_partial,
+    partial_images,
     read_results,
 )
 
@@ -115,23 +116,22 @@ def _use(release: Release, head: Head | None) -> dict[str, Any]:
 
 def _measured(rows: Rows) -> dict[str, Any]:
     measured = accuracies(rows)
-    protocols = dict.fromkeys(row["protocol"] for row in measured)
-    attacks = {row["attack"] for row in measured if row["attack"]}
-    few = {f"{row['n']:,} images of {row['data']}": None for row in measured if is_partial(row)}
+    protocols = dict.fromkeys(row.protocol for row in measured)
+    attacks = {row.attack for row in measured if row.attack}
     return {
         "rows": rows,
         "own": OWN_PROTOCOL,
-        "tables": {p: [row for row in measured if row["protocol"] == p] for p in protocols},
+        "tables": {p: [row for row in measured if row.protocol == p] for p in protocols},
         "differences": differences(rows),
-        "commands": list(dict.fromkeys(row["command"] for row in rows)),
-        "few": ", ".join(few) if all(map(is_partial, measured)) else "",
+        "commands": list(dict.fromkeys(row.command for row in rows)),
+        "few": partial_images(measured) if all(row.partial for row in measured) else "",
         "attacks": attacks,
         "weak": all(attack.startswith("PGD") for attack in attacks),
     }
 
 
 def _making(config: ReleaseConfig, head: Head | None, rows: Rows) -> dict[str, Any]:
-    protocols = {row["protocol"] for row in accuracies(rows)}
+    protocols = {row.protocol for row in accuracies(rows)}
     return {
         "recipe": config.recipe,
         "data": wording.data_of(config.recipe, config.provenance),
@@ -150,13 +150,13 @@ def _is_known(release: Release) -> bool:
     return spec.config_sha256 == release.config_sha256
 
 
-def _metadata(release: Release, measured: Rows) -> ModelCardData:
+def _metadata(release: Release, measured: Sequence[AccuracyRow]) -> ModelCardData:
     """What the Hub reads: licence, tags, data, and every accuracy with its attack's settings."""
     from huggingface_hub import EvalResult, ModelCardData
 
     config = release.config
     objective = (config.recipe.get("objective") or {}).get("kind", "")
-    data = _base(wording.data_of(config.recipe, config.provenance) or "")
+    data = base_of(wording.data_of(config.recipe, config.provenance) or "")
     tags = {
         "adversarial-robustness": config.threat_model,
         "self-supervised": objective in wording.WITHOUT_LABELS,
@@ -173,13 +173,13 @@ def _metadata(release: Release, measured: Rows) -> ModelCardData:
         eval_results=[
             EvalResult(
                 task_type="image-classification",
-                dataset_type=NAMED[base].repo if (base := _base(row["data"])) in NAMED else base,
-                dataset_name=f"{row['data']}, {row['n']} test images",
+                dataset_type=NAMED[base].repo if (base := base_of(row.data)) in NAMED else base,
+                dataset_name=f"{row.data}, {row.n} test images",
                 dataset_split="test",
                 metric_type="accuracy",
-                metric_name=f"{_metric(row)}; {row['protocol']}",
-                metric_value=row["value"],
-                metric_args={key: row[key] for key in SETTINGS if row.get(key) not in ("", None)},
+                metric_name=f"{_metric(row)}; {row.protocol}",
+                metric_value=row.value,
+                metric_args={key: v for key in SETTINGS if (v := getattr(row, key)) != ""},
             )
             for row in measured
         ]
@@ -187,12 +187,5 @@ def _metadata(release: Release, measured: Rows) -> ModelCardData:
     )
 
 
-def _base(data: str) -> str:
-    """The data set that `data` is, or is a sample of."""
-    return data.removesuffix(SAMPLE)
-
-
-def _metric(row: dict[str, Any]) -> str:
-    if not row["attack"]:
-        return str(row["metric"])
-    return f"{row['metric']}, {row['attack']}, {row['norm']} {row['eps']}"
+def _metric(row: AccuracyRow) -> str:
+    return f"{row.metric}, {row.attack}, {row.norm} {row.eps}" if row.attack else row.metric

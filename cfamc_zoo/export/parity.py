@@ -17,7 +17,7 @@ from cfamc_zoo.zoo.network.spec import Preprocess
 from cfamc_zoo.zoo.onnx.session import open_session
 from cfamc_zoo.zoo.release.folder import Release
 from cfamc_zoo.zoo.release.loading import load_encoder
-from cfamc_zoo.zoo.release.results import Rows, row_of
+from cfamc_zoo.zoo.release.results import Row, row_of
 
 # Float32 sums in another order; measured values are some hundred times smaller.
 RELATIVE_LIMIT = 1e-4
@@ -54,7 +54,7 @@ def measure_parity(release: Release, images: np.ndarray) -> dict[str, Parity]:
     return result
 
 
-def parity_rows(release: Release, images: np.ndarray, *, data: str) -> Rows:
+def parity_rows(release: Release, images: np.ndarray, *, data: str) -> list[Row]:
     """`measure_parity` as rows of results.json, two a feature.
 
     The limit is one, 1e-4 of the feature's largest value; the absolute row has it in the

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import shutil
 import tempfile
 from collections.abc import Mapping
@@ -30,6 +29,7 @@ from cfamc_zoo.zoo.release.folder import (
     write_files,
 )
 from cfamc_zoo.zoo.release.loading import load_encoder, load_probe, save_release, weights_of
+from cfamc_zoo.zoo.release.results import rows_text
 
 
 def export_release(
@@ -70,8 +70,7 @@ def export_release(
         release = write_files(release.folder, release.config, {GRAPH: graph})
         check_graph(graph, str(release.folder))
         rows = parity_rows(release, images, data=data)
-        results = (json.dumps(rows, indent=2) + "\n").encode()
-        release = write_files(release.folder, release.config, {RESULTS: results})
+        release = write_files(release.folder, release.config, {RESULTS: rows_text(rows)})
         card = render_release(release)
         with storage_errors(folder):
             (release.folder / CARD).write_bytes(card.encode())

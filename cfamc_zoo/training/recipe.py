@@ -7,20 +7,31 @@ has the paper's value as its default, so a TOML file states what it is and where
 from __future__ import annotations
 
 import tomllib
-from collections.abc import Iterable, Sequence
-from dataclasses import MISSING, asdict, dataclass, field, fields, is_dataclass
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
 from importlib import resources
 from pathlib import Path
-from typing import Any, Literal, cast, get_args, get_type_hints
+from typing import Any, Literal
 
 from cfamc_zoo.errors import UnknownNameError, UsageError
 from cfamc_zoo.training.compilation import Compilation
 from cfamc_zoo.training.objectives import Objective
 from cfamc_zoo.training.objectives.emp import Emp
+from cfamc_zoo.typed import LEAVES, Leaf, read
 from cfamc_zoo.zoo.network.spec import Architecture
 from cfamc_zoo.zoo.threat import Threat, threat_of
 
 Pair = tuple[float, float]
+
+
+def _text(value: Any) -> str:
+    if type(value) not in (str, int, float):
+        raise TypeError
+    return str(value)
+
+
+# A number stands for its text: eps = 0.03.
+LENIENT = {**LEAVES, str: Leaf("text", _text)}
 
 
 @dataclass(frozen=True)
@@ -231,7 +242,7 @@ def recipe_from_json(values: dict[str, Any]) -> Recipe:
     Raises:
         UsageError: an unknown or missing key, or an impossible value.
     """
-    return _build(Recipe, values, "")
+    return read(Recipe, values, "recipe", leaves=LENIENT)
 
 
 def _set(values: dict[str, Any], setting: str) -> None:
@@ -248,67 +259,3 @@ def _set(values: dict[str, Any], setting: str) -> None:
         if not isinstance(values, dict):
             raise UsageError(f"--set {setting!r}: {part} is a value, not a table")
     values[last] = value
-
-
-def _build(cls: type, values: dict[str, Any], prefix: str) -> Any:
-    hints = get_type_hints(cls)
-    known = {f.name: f for f in fields(cls)}
-    result = {}
-    for key, value in values.items():
-        if key not in known:
-            raise UnknownNameError("recipe key", prefix + key, _all_keys(Recipe, ""))
-        result[key] = _convert(hints[key], value, prefix + key)
-    missing = [
-        prefix + name
-        for name, f in known.items()
-        if name not in result and f.default is MISSING and f.default_factory is MISSING
-    ]
-    if missing:
-        raise UsageError(f"recipe lacks {', '.join(missing)}; every recipe states them")
-    return cls(**result)
-
-
-def _convert(hint: Any, value: Any, key: str) -> Any:
-    variants: dict[str, type] = {v.kind: v for v in _dataclasses(get_args(hint))}
-    if variants:  # objective and adversary: `kind` says which
-        if not isinstance(value, dict) or "kind" not in value:
-            raise UsageError(f"recipe key {key} is {value!r}; it must be a table with a kind")
-        if value["kind"] not in variants:
-            raise UnknownNameError(f"{key}.kind", str(value["kind"]), variants)
-        return _build(variants[value["kind"]], value, f"{key}.")
-    if is_dataclass(hint):
-        if not isinstance(value, dict):
-            raise UsageError(f"recipe key {key} is {value!r}; it must be a table")
-        return _build(cast(type, hint), value, f"{key}.")
-    if hint is float and isinstance(value, int) and not isinstance(value, bool):
-        return float(value)
-    if hint is str and isinstance(value, int | float) and not isinstance(value, bool):
-        return str(value)  # eps = 0.03
-    if hint in (int, float, str) and type(value) is hint:
-        return value
-    parts = get_args(hint)
-    if parts and all(isinstance(p, str) for p in parts):
-        if value not in parts:
-            raise UnknownNameError(key, str(value), parts)
-        return value
-    if parts and isinstance(value, list | tuple) and len(value) == len(parts):
-        return tuple(_convert(p, v, key) for p, v in zip(parts, value, strict=True))
-    expected = getattr(hint, "__name__", str(hint))
-    if parts:
-        expected = f"{len(parts)} numbers"
-    raise UsageError(f"recipe key {key} is {value!r}; it must be {expected}")
-
-
-def _all_keys(cls: type, prefix: str) -> list[str]:
-    keys = []
-    hints = get_type_hints(cls)
-    for name in (f.name for f in fields(cls)):
-        parts = _dataclasses([hints[name], *get_args(hints[name])])
-        keys += [k for part in parts for k in _all_keys(part, f"{prefix}{name}.")] or [
-            prefix + name
-        ]
-    return sorted(set(keys))
-
-
-def _dataclasses(hints: Iterable[Any]) -> list[Any]:
-    return [hint for hint in hints if is_dataclass(hint)]

@@ -30,7 +30,13 @@ from cfamc_zoo.zoo.release.config import ReleaseConfig
 from cfamc_zoo.zoo.release.folder import GRAPH, PROBE, PROJECTOR, RESULTS, open_release
 from cfamc_zoo.zoo.release.loading import probe_bytes, save_release
 from cfamc_zoo.zoo.release.probe_file import read_head
-from cfamc_zoo.zoo.release.results import OWN_PROTOCOL, accuracies, read_results, row_of
+from cfamc_zoo.zoo.release.results import (
+    OWN_PROTOCOL,
+    accuracies,
+    read_results,
+    row_of,
+    rows_text,
+)
 
 HERE = {"versions": {"torch": "2.9"}, "device": "cpu: some processor"}
 IMAGENET = {"mean": (0.485, 0.456, 0.406), "std": (0.229, 0.224, 0.225)}
@@ -135,7 +141,7 @@ def make(kind, folder):
         )
         others[PROBE] = probe_bytes(classifier)
     if kind.rows:
-        others[RESULTS] = json.dumps(kind.rows).encode()
+        others[RESULTS] = rows_text(kind.rows)
     config = ReleaseConfig(
         format_version=1,
         name=folder.name,
@@ -203,9 +209,9 @@ def test_its_tables_are_the_rows(release, body):
     rows = read_results(release)
     expected = [
         (
-            *(r["data"], str(r["n"]), r["metric"]),
-            *(r[key] or "-" for key in ("attack", "norm", "eps")),
-            *(f"{r['value']:.2f}", f"{r['low']:.2f} to {r['high']:.2f}"),
+            *(r.data, str(r.n), r.metric),
+            *(getattr(r, key) or "-" for key in ("attack", "norm", "eps")),
+            *(f"{r.value:.2f}", f"{r.low:.2f} to {r.high:.2f}"),
         )
         for r in accuracies(rows)
     ]
@@ -216,12 +222,12 @@ def test_its_tables_are_the_rows(release, body):
     ]
     assert [cells for cells in shown if len(cells) == 8] == expected
     assert ("## Measured" in body) == bool(rows)
-    for command in {r["command"] for r in rows}:
+    for command in {r.command for r in rows}:
         assert command in body
-    robust = [r for r in rows if r["metric"] == "robust accuracy"]
+    robust = [r for r in rows if r.metric == "robust accuracy"]
     assert ("The robust accuracy holds" in body) == bool(robust)
     assert ("Nothing was measured of its robustness" in body) == (not robust)
-    few = [r for r in accuracies(rows) if r["n"] < 10_000]
+    few = [r for r in accuracies(rows) if r.n < 10_000]
     assert ("All accuracies are of" in body) == (bool(few) and len(few) == len(accuracies(rows)))
 
 
@@ -301,7 +307,7 @@ def test_it_says_of_its_input_and_outputs_what_they_are(release, body):
 
 def test_every_number_of_its_prose_is_in_the_release(release, body):
     config, known = release.config, {"224"} - {"224"}
-    values = json.dumps([config.to_json(), read_results(release)])
+    values = json.dumps([config.to_json(), *(row.to_json() for row in read_results(release))])
     known |= set(re.findall(r"\d+", values))
     a = config.architecture
     known |= {str(a.features), "64" if a.width != 64 else "", "0", "1", "3"}
@@ -322,7 +328,7 @@ def test_how_heads_are_chosen_is_as_the_code_has_it():
 
 
 def test_the_rule_of_the_head_is_told_where_there_is_such_a_head(release, body):
-    protocols = {r["protocol"] for r in read_results(release)}
+    protocols = {r.protocol for r in read_results(release)}
     told = release.has(PROBE) and OWN_PROTOCOL in protocols
     assert (HEADS[OWN_PROTOCOL] in body) == told
     assert ("(the released head)" in body) == told
@@ -345,7 +351,7 @@ def test_the_hub_is_told_the_same(release):
         (m["value"], m["args"]["n"], r["dataset"]["type"]) for r in results for m in r["metrics"]
     ]
     where = {"cifar10": "uoft-cs/cifar10", "cifar10-sample": "uoft-cs/cifar10", "pets": "pets"}
-    assert sorted(told) == sorted((r["value"], r["n"], where[r["data"]]) for r in rows)
+    assert sorted(told) == sorted((r.value, r.n, where[r.data]) for r in rows)
 
 
 def test_info_tells_no_more(release, capsys):

@@ -87,8 +87,9 @@ def test_a_file_too_large_to_be_parsed_is_not_opened(release, name):
         ("[" + "9" * 400 + "]", "more than 64 bits"),
         (r'["\ud800"]', "surrogates not allowed"),
         ("{}", "holds no rows"),
-        ('[{"metric": "x"}]', "a row that lacks, or should lack"),
-        (r'[{"\n": "x"}]', "a row that lacks, or should lack"),
+        ('[{"metric": "x"}]', "row lacks attack, norm, eps, steps, restarts, data, n, value"),
+        (r'[{"\n": "x"}]', r"unknown row key '\n'; known: attack, command"),
+        ("[3]", "row is 3; it must be a table"),
         ("[" + "{}, " * 1000 + "{}]", "1001 of them"),
     ],
 )

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -16,7 +17,7 @@ from cfamc_zoo.zoo.release import wording
 
 if TYPE_CHECKING:
     from cfamc_zoo.zoo.release.folder import Release
-    from cfamc_zoo.zoo.release.results import Rows
+    from cfamc_zoo.zoo.release.results import Rows, Summary
 
 
 def info(
@@ -38,7 +39,7 @@ def info(
     config = release.config
     rows = read_results(release)
     if json:
-        output.json_result({**config.to_json(), "results": rows})
+        output.json_result({**config.to_json(), "results": [row.to_json() for row in rows]})
         return
     output.table(("", ""), _facts(release))
     _accuracies(rows)
@@ -80,25 +81,22 @@ def _accuracies(rows: Rows) -> None:
     from cfamc_zoo.zoo.release.results import accuracies
 
     measured = accuracies(rows)
-    for protocol in dict.fromkeys(row["protocol"] for row in measured):
-        here = [row for row in measured if row["protocol"] == protocol]
+    for protocol in dict.fromkeys(row.protocol for row in measured):
+        here = [row for row in measured if row.protocol == protocol]
         output.result(f"\n{protocol}{_norms(here)}")
-        table = [
-            (*_measured(row), f"{row['low']:.2f}..{row['high']:.2f}", str(row["n"])) for row in here
-        ]
+        table = [(*_measured(row), f"{row.low:.2f}..{row.high:.2f}", str(row.n)) for row in here]
         headers = ("data", "metric", "attack", "eps", "%", "95% interval", "images")
         output.table(headers, table, right=(4, 6))
 
 
-def _measured(row: dict[str, Any]) -> tuple[str, ...]:
+def _measured(row: Summary) -> tuple[str, ...]:
     """What was measured, and the value."""
-    attack, eps = row["attack"] or "-", row["eps"] or "-"
-    return row["data"], row["metric"], attack, eps, f"{row['value']:.2f}"
+    return row.data, row.metric, row.attack or "-", row.eps or "-", f"{row.value:.2f}"
 
 
-def _norms(rows: Rows) -> str:
+def _norms(rows: Sequence[Summary]) -> str:
     """Of the attacks: above the table, which has no room for them at 80 columns."""
-    norms = dict.fromkeys(row["norm"] for row in rows if row["norm"])
+    norms = dict.fromkeys(row.norm for row in rows if row.norm)
     return f" ({', '.join(norms)})" if norms else ""
 
 
@@ -111,12 +109,12 @@ def _differences(rows: Rows) -> None:
             ("data", "feature", "measure", "value", "limit", "images"),
             [
                 (
-                    row["data"],
-                    row["feature"],
-                    row["metric"],
-                    f"{row['value']:.1e}",
-                    f"{row['limit']:.1e}",
-                    str(row["n"]),
+                    row.data,
+                    row.feature,
+                    row.metric,
+                    f"{row.value:.1e}",
+                    f"{row.limit:.1e}",
+                    str(row.n),
                 )
                 for row in apart
             ],
@@ -141,5 +139,5 @@ def _entry(spec: registry.ModelSpec, json: bool) -> None:
     output.table(("", ""), facts)
     if spec.results:
         output.result(f"\n{OWN_PROTOCOL}{_norms(spec.results)}")
-        table = [(*_measured(row), str(row["n"])) for row in spec.results]
+        table = [(*_measured(row), str(row.n)) for row in spec.results]
         output.table(("data", "metric", "attack", "eps", "%", "images"), table, right=(4, 5))

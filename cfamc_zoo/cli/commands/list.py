@@ -11,7 +11,7 @@ import typer
 from cfamc_zoo.cli import output
 from cfamc_zoo.cli.options import Json
 from cfamc_zoo.zoo.catalogue import registry
-from cfamc_zoo.zoo.release.results import is_partial
+from cfamc_zoo.zoo.release.results import partial_images
 
 MEASURES = {"clean": registry.CLEAN, "4/255": registry.AT_4, "8/255": registry.AT_8}
 MARK = "*"  # beside what was measured on few images
@@ -44,7 +44,7 @@ def list(
     if specs:
         output.note("accuracies in percent, with the released head: `cfamc-zoo info NAME`")
     for spec in specs:
-        if few := _few(spec):
+        if few := partial_images([row for row in map(spec.find, MEASURES.values()) if row]):
             output.note(f"{MARK} {spec.name}: on {few}")
 
 
@@ -52,13 +52,7 @@ def _accuracy(spec: registry.ModelSpec, measure: registry.Measure) -> str:
     row = spec.find(measure)
     if row is None:
         return "-"
-    return f"{row['value']:.2f}{MARK if is_partial(row) else ''}"
-
-
-def _few(spec: registry.ModelSpec) -> str:
-    """The images behind a model's marked accuracies; "" where none is marked."""
-    rows = [row for row in map(spec.find, MEASURES.values()) if row and is_partial(row)]
-    return ", ".join(sorted({f"{row['n']:,} images of {row['data']}" for row in rows}))
+    return f"{row.value:.2f}{MARK if row.partial else ''}"
 
 
 def _on_the_hub(owner: str) -> tuple[Sequence[registry.ModelSpec], Mapping[str, str]]:

@@ -10,8 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from cfamc_zoo.errors import UnknownNameError, UsageError
+from cfamc_zoo.typed import read
 from cfamc_zoo.zoo.release import wording
-from cfamc_zoo.zoo.release.config import from_mapping
+from cfamc_zoo.zoo.release.results import Summary
 
 FOLDER = Path(__file__).parent.parent
 
@@ -43,7 +44,7 @@ class ModelSpec:
     """One file of models/: what a model is, where it comes from and how good it is.
 
     `config_sha256` pins the release's config.json, which pins its other files. `results` is a
-    summary of its results.json: rows of `zoo.results.SUMMARY_KEYS`.
+    summary of its results.json.
     """
 
     name: str
@@ -57,22 +58,22 @@ class ModelSpec:
     config_sha256: str
     bundled: bool
     threat_model: dict[str, str]
-    results: list[dict[str, Any]]
+    results: list[Summary]
 
     def threat(self) -> str:
         """What it was trained to withstand, in a word or two."""
         return wording.threat(self.threat_model, self.recipe)
 
-    def find(self, measure: Measure) -> dict[str, Any] | None:
+    def find(self, measure: Measure) -> Summary | None:
         """The row measured in exactly that way, on most images; None where there is none."""
         wanted = asdict(measure).items()
-        found = [row for row in self.results if wanted <= row.items()]
-        return max(found, key=lambda row: row["n"], default=None)
+        found = [row for row in self.results if all(getattr(row, k) == v for k, v in wanted)]
+        return max(found, key=lambda row: row.n, default=None)
 
     def accuracy(self, measure: Measure) -> float | None:
         """A measured accuracy in percent; None where it was not measured in exactly that way."""
         row = self.find(measure)
-        return None if row is None else float(row["value"])
+        return None if row is None else row.value
 
 
 @cache
@@ -80,7 +81,7 @@ def known_models() -> dict[str, ModelSpec]:
     """Every model of the zoo, by its name."""
     specs = {}
     for file in sorted((FOLDER / "models").glob("*.json")):
-        spec = from_mapping(ModelSpec, json.loads(file.read_text("utf-8")), file.name)
+        spec = read(ModelSpec, json.loads(file.read_text("utf-8")), file.name)
         specs[spec.name] = spec
     return specs
 

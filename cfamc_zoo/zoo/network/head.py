@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from cfamc_zoo.errors import UsageError
+from cfamc_zoo.zoo.network.spec import Feature
 
 
 @dataclass(frozen=True)
@@ -24,9 +25,8 @@ class Split:
     rows: str
 
     def __post_init__(self) -> None:
-        texts = isinstance(self.data, str) and isinstance(self.rows, str)
-        if not texts or type(self.seed) is not int or self.seed < 0:
-            raise UsageError(f"{self!r} must be a name, a seed of at least 0 and a digest")
+        if self.seed < 0:
+            raise UsageError(f"the seed of a split is {self.seed}; it must be at least 0")
 
 
 @dataclass(frozen=True)
@@ -41,8 +41,8 @@ class Head:
         split: of the data, where a part was held out of its training.
     """
 
-    feature: str
+    feature: Feature
     data: str
     classes: tuple[str, ...]
-    crops: Mapping[str, Any] | None
+    crops: Mapping[str, Any] | None = None
     split: Split | None = None

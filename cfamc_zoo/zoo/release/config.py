@@ -3,39 +3,21 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, fields
-from typing import Any, TypeVar
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field
+from typing import Any
 
-from cfamc_zoo.errors import ReleaseError, UsageError
+from cfamc_zoo.errors import ReleaseError, UnknownNameError, UsageError
+from cfamc_zoo.typed import read, read_value
 from cfamc_zoo.zoo.network.spec import Architecture, Preprocess
 
 FORMAT_VERSION = 1
 SHA256 = re.compile("[0-9a-f]{64}")
 
-
-T = TypeVar("T")
-
-
-def from_mapping(cls: type[T], values: dict[str, Any], where: str) -> T:
-    """`values` as a dataclass, refusing keys the class does not have.
-
-    Raises:
-        ReleaseError: a key is unknown or missing.
-    """
-    known = {f.name for f in fields(cls)}  # type: ignore[arg-type]
-    unknown = sorted(set(values) - known)
-    if unknown:
-        raise ReleaseError(
-            f"{where} has unknown keys {unknown}; allowed: {sorted(known)}; "
-            "it may be written by a newer version of cfamc-zoo: upgrade"
-        )
-    try:
-        return cls(**values)
-    except TypeError as error:
-        raise ReleaseError(f"{where} is incomplete: {error}; export or pull it again") from error
-    except UsageError as error:
-        raise ReleaseError(f"{where}: {error}") from error
+# What the rest of a recipe is, training alone knows.
+RECIPE_PARTS = {"name": str, "data": str, "adversary": dict, "views": dict}
+PROVENANCE_PARTS = {"seconds": float, "imported": dict, "from": dict, "changed_since": dict}
 
 
 @dataclass(frozen=True)
@@ -46,24 +28,10 @@ class FileRecord:
     sha256: str
 
     def __post_init__(self) -> None:
-        if type(self.size) is not int or self.size < 0:
+        if self.size < 0:
             raise UsageError(f"size is {self.size!r}; it must be a number of bytes")
-        if not isinstance(self.sha256, str) or not SHA256.fullmatch(self.sha256):
+        if not SHA256.fullmatch(self.sha256):
             raise UsageError(f"sha256 is {self.sha256!r}; it must be 64 hexadecimal digits")
-
-
-# What the rest of a recipe is, training alone knows.
-RECIPE_PARTS = {"name": str, "data": str, "adversary": dict, "views": dict}
-PROVENANCE_PARTS = {"seconds": (int, float), "imported": dict, "from": dict, "changed_since": dict}
-
-
-def _check_parts(values: Any, where: str, parts: Mapping[str, Any]) -> None:
-    """Refuses what is no object, or has one of the parts that are read as another type."""
-    if not isinstance(values, dict):
-        raise UsageError(f"{where} is {values!r}; it must be an object")
-    for name, kind in parts.items():
-        if name in values and (not isinstance(values[name], kind) or values[name] is True):
-            raise UsageError(f"{where}: {name} is {values[name]!r}, which it cannot be")
 
 
 @dataclass(frozen=True)
@@ -74,7 +42,7 @@ class ReleaseConfig:
     name: str
     architecture: Architecture
     preprocess: Preprocess
-    threat_model: dict[str, Any]  # {"norm": "linf", "eps": "8/255"}; {} for standard training
+    threat_model: dict[str, str]  # {"norm": "linf", "eps": "8/255"}; {} for standard training
     recipe: dict[str, Any]
     provenance: dict[str, Any]
     licence: str
@@ -83,16 +51,17 @@ class ReleaseConfig:
     def __post_init__(self) -> None:
         for name in ("name", "licence"):
             value = getattr(self, name)
-            if not isinstance(value, str) or not value.isprintable() or not 1 <= len(value) <= 255:
+            if not value.isprintable() or not 1 <= len(value) <= 255:
                 raise UsageError(f"{name} is {value!r}; it must be 1 to 255 printable characters")
-        _check_parts(self.threat_model, "threat_model", {"norm": str, "eps": str})
         if self.threat_model and set(self.threat_model) != {"norm", "eps"}:
             raise UsageError(
                 f"threat_model has {sorted(self.threat_model)}; it must have norm and eps, or "
                 "nothing"
             )
-        _check_parts(self.recipe, "recipe", RECIPE_PARTS)
-        _check_parts(self.provenance, "provenance", PROVENANCE_PARTS)
+        for of, parts in (("recipe", RECIPE_PARTS), ("provenance", PROVENANCE_PARTS)):
+            values = getattr(self, of)
+            for name in parts.keys() & values.keys():
+                read_value(parts[name], values[name], "config", f"{of}.{name}")
 
     def to_json(self) -> dict[str, Any]:
         return asdict(self)
@@ -114,27 +83,25 @@ class ReleaseConfig:
                 f"{where} has format_version {values['format_version']!r}; this version reads "
                 f"{FORMAT_VERSION}; upgrade cfamc-zoo"
             )
-        values = dict(values)
-        for key, part in (("architecture", Architecture), ("preprocess", Preprocess)):
-            if not isinstance(values.get(key), dict):
-                raise ReleaseError(f"{where}: {key} must be an object")
-            values[key] = from_mapping(part, values[key], f"{where}: {key}")
-        threat = values.get("threat_model")
-        named = isinstance(threat, dict) and all(
-            isinstance(threat.get(key), str) for key in ("norm", "eps")
-        )
-        if threat != {} and not named:
-            raise ReleaseError(f"{where}: threat_model must be {{}} or hold norm and eps as text")
-        for key, kind in (("recipe", dict), ("provenance", dict), ("name", str), ("licence", str)):
-            if not isinstance(values.get(key), kind):
-                raise ReleaseError(
-                    f"{where}: {key} must be {'text' if kind is str else 'an object'}"
-                )
-        files = values.get("files", {})
-        if not isinstance(files, dict) or not all(isinstance(f, dict) for f in files.values()):
-            raise ReleaseError(f"{where}: files must map names to {{size, sha256}}")
-        values["files"] = {
-            name: from_mapping(FileRecord, record, f"{where}: files: {name!r}")
-            for name, record in files.items()
-        }
-        return from_mapping(cls, values, where)
+        with refused(where):
+            architecture = _architecture(values.get("architecture"))
+            return read(cls, {**values, "architecture": architecture}, "config")
+
+
+def _architecture(values: object) -> Architecture:
+    return read(Architecture, values, "architecture")
+
+
+@contextmanager
+def refused(where: str) -> Iterator[None]:
+    """What a file of a release holds and may not is the release's fault, not its reader's.
+
+    Raises:
+        ReleaseError: names the file, and says what to do.
+    """
+    try:
+        yield
+    except UsageError as error:
+        newer = isinstance(error, UnknownNameError)
+        more = ", or upgrade: a newer cfamc-zoo may have written it" if newer else ""
+        raise ReleaseError(f"{where}: {error}; export or pull it again{more}") from error

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from cfamc_zoo.errors import ReleaseError, ZooError, first_line
+from cfamc_zoo.typed import read
 from cfamc_zoo.zoo.network.head import Head, Split
-from cfamc_zoo.zoo.network.spec import FEATURES
 from cfamc_zoo.zoo.release.plain_json import parse_json
+
+# Keys of the metadata of safetensors: texts as they are, and values as JSON.
+TEXTS, VALUES = {"feature", "data"}, {"classes", "crops", "split"}
 
 
 def read_head(content: bytes, where: str) -> Head:
@@ -17,22 +20,15 @@ def read_head(content: bytes, where: str) -> Head:
     try:
         length = int.from_bytes(content[:8], "little")
         metadata = parse_json(content[8 : 8 + length], where)["__metadata__"]
-        feature, data = metadata["feature"], metadata["data"]
-        classes = tuple(parse_json(metadata["classes"], "classes"))
-        if not all(isinstance(name, str) for name in classes):
-            raise ValueError("classes are not names")
-        crops = parse_json(metadata["crops"], "crops") if "crops" in metadata else None
-        if crops is not None and not isinstance(crops, dict):
-            raise ValueError("crops are no plan")
-        split = Split(**parse_json(metadata["split"], "split")) if "split" in metadata else None
+        values = {name: metadata[name] for name in (*TEXTS, *VALUES) if name in metadata}
+        for name in VALUES & values.keys():  # safetensors keeps text alone
+            values[name] = parse_json(values[name], name)
+        return read(Head, values, "head")
     except (ValueError, KeyError, TypeError, ZooError) as error:
         raise ReleaseError(
             f"{where} is not a probe: {first_line(error)}; train one with "
             "`cfamc-zoo probe -o head.safetensors`"
         ) from error
-    if feature not in FEATURES:
-        raise ReleaseError(f"{where} reads {feature!r}; it is not a probe")
-    return Head(feature, data, classes, crops, split)
 
 
 def read_split(content: bytes) -> Split | None:

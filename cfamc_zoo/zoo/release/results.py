@@ -1,41 +1,131 @@
-"""Rows of results.json: what was measured of a release, and which kind each row is.
-
-Every row has COMMON. An accuracy is in percent and has its 95% interval, `low` to `high`; a
-difference between back ends has its `feature` and the `limit` that it had to keep.
-"""
+"""Rows of results.json: what was measured of a release, and which kind each row is."""
 
 from __future__ import annotations
 
-import math
-from collections.abc import Mapping
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from cfamc_zoo.errors import ReleaseError
+from cfamc_zoo.datasets import NAMED, SAMPLE
+from cfamc_zoo.errors import ReleaseError, UsageError
+from cfamc_zoo.typed import read
 from cfamc_zoo.zoo.release.folder import RESULTS, Release
 from cfamc_zoo.zoo.release.plain_json import parse_json
 
-Rows = list[dict[str, Any]]
-
-WORDS = ("protocol", "metric", "attack", "norm", "eps", "data", "command", "device", "date")
-COUNTS = ("steps", "restarts", "n", "seed")
-COMMON = (*WORDS, *COUNTS, "value", "versions")
-INTERVAL = ("low", "high")
-DIFFERENCE = ("feature", "limit")
 MOST_ROWS = 1000  # a card of more would take minutes to write; ours have a dozen
 
 # The rows behind the head that is released; others are there to compare with.
 OWN_PROTOCOL = "linear head chosen for robustness; PGD, random start"
 
-SUMMARY_KEYS = ("metric", "attack", "norm", "eps", "steps", "restarts", "data", "n", "value")
-SAMPLE = "-sample"  # how the names of the samples in the package end
-SPLIT = 10_000  # images of CIFAR's test splits
+SPLIT = 10_000  # images of a whole test split, of a data set that has no name here
 
 # What a clean accuracy, which has no attack, says of one.
 BLANK = {"attack": "", "norm": "", "eps": "", "steps": 0, "restarts": 0, "seed": 0}
 
+# The keys of a row as they are written.
+ORDER = (
+    *("protocol", "metric", "feature", "attack", "norm", "eps", "steps", "restarts", "data", "n"),
+    *("value", "low", "high", "limit", "command", "seed", "versions", "device", "date"),
+)
 
-def read_results(release: Release) -> Rows:
+
+@dataclass(frozen=True, kw_only=True)
+class Summary:
+    """What the registry repeats of a row.
+
+    Attributes:
+        metric: "clean accuracy", "robust accuracy", or what kind of difference.
+        attack, norm, eps: "PGD-20", "linf", "8/255"; "" where there was no attack.
+        steps, restarts: of it; 0 where there was none, or it has no such.
+        data: name of the images.
+        n: how many.
+        value: percent of an accuracy; a difference in the feature's unit.
+
+    Raises:
+        UsageError: a number below 0.
+    """
+
+    metric: str
+    attack: str
+    norm: str
+    eps: str
+    steps: int
+    restarts: int
+    data: str
+    n: int
+    value: float
+
+    def __post_init__(self) -> None:
+        for name in ("steps", "restarts", "n", "value"):
+            _require(getattr(self, name) >= 0, name, getattr(self, name), "0 or more")
+
+    @property
+    def partial(self) -> bool:
+        """Whether it was measured on fewer images than the test split has."""
+        known = NAMED.get(self.data)
+        return self.data.endswith(SAMPLE) or self.n < (known.test if known else SPLIT)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Row(Summary):
+    """One measured value.
+
+    Attributes:
+        protocol: by which it was measured, in a sentence.
+        command: that measures it again.
+        seed: of all draws.
+        versions: of the software, by name.
+        device: where.
+        date: "2026-01-31".
+    """
+
+    protocol: str
+    command: str
+    seed: int
+    versions: dict[str, Any]
+    device: str
+    date: str
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        _require(self.seed >= 0, "seed", self.seed, "0 or more")
+
+    def to_json(self) -> dict[str, Any]:
+        values = asdict(self)
+        return {name: values[name] for name in ORDER if name in values}
+
+
+@dataclass(frozen=True, kw_only=True)
+class AccuracyRow(Row):
+    """An accuracy, in percent, with its 95% interval."""
+
+    low: float
+    high: float
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        for name in ("value", "low", "high"):
+            _require(0 <= getattr(self, name) <= 100, name, getattr(self, name), "0..100 percent")
+
+
+@dataclass(frozen=True, kw_only=True)
+class DifferenceRow(Row):
+    """How far two back ends are apart in a feature, and the limit that they had to keep."""
+
+    feature: str
+    limit: float
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        _require(self.limit >= 0, "limit", self.limit, "0 or more")
+
+
+Rows = Sequence[Row]
+
+
+def read_results(release: Release) -> list[Row]:
     """The verified rows of a release; none where it has no results.json.
 
     Raises:
@@ -43,99 +133,95 @@ def read_results(release: Release) -> Rows:
     """
     if not release.has(RESULTS):
         return []
-    rows = parse_json(release.read(RESULTS), f"{RESULTS} of {release.config.name!r}")
-    if not isinstance(rows, list):
-        raise _no_rows(release, f"a {type(rows).__name__}")
-    if len(rows) > MOST_ROWS:
-        raise _no_rows(release, f"{len(rows)} of them, and at most {MOST_ROWS} are read")
-    for row in rows:
-        wrong = _wrong(row)
-        if wrong is not None:
-            raise _no_rows(release, wrong)
-    return rows
+    return parse_rows(release.read(RESULTS), f"{RESULTS} of {release.config.name!r}")
 
 
-def accuracies(rows: Rows) -> Rows:
+def parse_rows(content: bytes, where: str) -> list[Row]:
+    """The rows in the bytes of a results.json; `where` names it in messages.
+
+    Raises:
+        ReleaseError: it holds something else.
+    """
+    values = parse_json(content, where)
+    if not isinstance(values, list):
+        raise _no_rows(where, f"is a {type(values).__name__}")
+    if len(values) > MOST_ROWS:
+        raise _no_rows(where, f"has {len(values)} of them, and at most {MOST_ROWS} are read")
+    try:
+        return [_row(value) for value in values]
+    except UsageError as error:
+        raise _no_rows(where, str(error)) from error
+
+
+def rows_text(rows: Rows) -> bytes:
+    """The inverse of `parse_rows`: a results.json."""
+    return (json.dumps([row.to_json() for row in rows], indent=2) + "\n").encode()
+
+
+def accuracies(rows: Rows) -> list[AccuracyRow]:
     """The rows that are accuracies."""
-    return [row for row in rows if set(INTERVAL) <= set(row)]
+    return [row for row in rows if isinstance(row, AccuracyRow)]
 
 
-def differences(rows: Rows) -> Rows:
+def differences(rows: Rows) -> list[DifferenceRow]:
     """The rows that say how far torch and ONNX Runtime are apart."""
-    return [row for row in rows if set(DIFFERENCE) <= set(row)]
+    return [row for row in rows if isinstance(row, DifferenceRow)]
 
 
 def row_of(
     measured: Mapping[str, Any], *, protocol: str, command: str, here: Mapping[str, Any]
-) -> dict[str, Any]:
+) -> Row:
     """One row, of today.
 
     Args:
-        measured: metric, data, n, value, and the keys of INTERVAL or of DIFFERENCE; of BLANK
-            what is not so.
+        measured: metric, data, n, value, and low and high or feature and limit; of BLANK what is
+            not so.
         protocol: by which it was measured.
         command: that measures it again.
         here: versions and device, as `zoo.device.environment` has them.
 
     Raises:
-        ValueError: this makes no row.
+        UsageError: this makes no row.
     """
-    row = {
-        "protocol": protocol,
-        **BLANK,
-        **measured,
+    made = {
         "command": command,
         "versions": here["versions"],
         "device": here["device"],
         "date": datetime.now(UTC).strftime("%Y-%m-%d"),
     }
-    if (wrong := _wrong(row)) is not None:
-        raise ValueError(wrong)
-    return row
+    return _row({"protocol": protocol, **BLANK, **measured, **made})
 
 
-def is_partial(row: Mapping[str, Any]) -> bool:
-    """Whether a row was measured on fewer images than CIFAR's test splits have."""
-    return row["data"].endswith(SAMPLE) or row["n"] < SPLIT
+def partial_images(rows: Sequence[Summary]) -> str:
+    """On which images the partial ones among the rows were measured; "" where none is."""
+    few = {f"{row.n:,} images of {row.data}": None for row in rows if row.partial}
+    return ", ".join(few)
 
 
-def headline(rows: Rows) -> Rows:
+def headline(rows: Rows) -> list[AccuracyRow]:
     """The rows of the released head on whole test splits; where there are none, on what was
     measured instead."""
-    own = [row for row in rows if row["protocol"] == OWN_PROTOCOL]
-    return [row for row in own if not is_partial(row)] or own
+    own = [row for row in accuracies(rows) if row.protocol == OWN_PROTOCOL]
+    return [row for row in own if not row.partial] or own
 
 
-def summarize(rows: Rows) -> Rows:
+def summarize(rows: Rows) -> list[Summary]:
     """What the registry repeats of the `headline`."""
-    return [{key: row[key] for key in SUMMARY_KEYS} for row in headline(rows)]
+    return [
+        Summary(**{name: getattr(row, name) for name in Summary.__dataclass_fields__})
+        for row in headline(rows)
+    ]
 
 
-def _wrong(row: Any) -> str | None:
-    """What keeps a value from being a row."""
-    if not isinstance(row, dict):
-        return f"a row that is a {type(row).__name__}"
-    kinds = [{*COMMON, *INTERVAL}, {*COMMON, *DIFFERENCE}]
-    if set(row) not in kinds:
-        differs = min((set(row) ^ kind for kind in kinds), key=len)
-        return f"a row that lacks, or should lack, {', '.join(sorted(map(repr, differs))[:5])}"
-    for key, value in row.items():
-        if key in (*WORDS, "feature"):
-            right = isinstance(value, str)
-        elif key == "versions":
-            right = isinstance(value, dict)
-        elif key in COUNTS:
-            right = type(value) is int and value >= 0
-        else:  # a bool is an int, and no number here
-            highest = 100 if key in (*INTERVAL, "value") and "low" in row else math.inf
-            right = type(value) in (int, float) and 0 <= value <= highest
-        if not right:
-            return f"a row whose {key} is {value!r}"
-    return None
+def _row(value: Any) -> Row:
+    apart = isinstance(value, dict) and {"feature", "limit"} & value.keys()
+    return read(DifferenceRow if apart else AccuracyRow, value, "row")
 
 
-def _no_rows(release: Release, found: str) -> ReleaseError:
-    return ReleaseError(
-        f"{RESULTS} of {release.config.name!r} holds no rows of results but {found}; measure the "
-        "release again"
-    )
+def _require(holds: bool, name: str, value: object, rule: str) -> None:
+    if not holds:
+        raise UsageError(f"row key {name} is {value!r}; it must be {rule}")
+
+
+def _no_rows(where: str, found: str) -> ReleaseError:
+    return ReleaseError(f"{where} holds no rows of results: {found}; measure the release again")
