@@ -86,7 +86,7 @@ class _Reader:
     leaves: Mapping[Any, Leaf]
 
     def value(self, hint: Any, value: object, key: str) -> Any:
-        if hint is Any:
+        if hint is Any or (is_dataclass(value) and isinstance(value, hint)):
             return value
         if hint in self.leaves:
             leaf = self.leaves[hint]
@@ -100,8 +100,6 @@ class _Reader:
         return SHAPES[origin](self, get_args(hint), value, key)
 
     def read_object(self, kind: Any, value: object, key: str) -> Any:
-        if isinstance(value, kind):
-            return value
         table = self.read_table((), value, key)
         prefix = f"{key}." if key else ""
         known = _fields(kind)
@@ -155,8 +153,6 @@ class _Reader:
         kinds = [part for part in parts if part is not types.NoneType]
         if len(kinds) == 1:
             return self.value(kinds[0], value, key)
-        if isinstance(value, tuple(kinds)):
-            return value
         variants: dict[str, Any] = {kind.kind: kind for kind in kinds}
         kind = value.get("kind") if isinstance(value, dict) else None
         if kind is None:

@@ -26,6 +26,7 @@ from functools import partial
 from pathlib import Path
 
 from cfamc_zoo.datasets import NAMED
+from cfamc_zoo.evaluation.protocols import USUAL
 from cfamc_zoo.zoo.release.folder import MODEL, PROBE, PROJECTOR, open_release, write_files
 
 ROOT = Path(__file__).parent.parent
@@ -50,10 +51,11 @@ class Model:
     recipe: str
     data: str = "cifar10"
     settings: tuple[str, ...] = ()
-    measures: tuple[str, ...] = ("--published",)
+    protocols: tuple[str, ...] = (*USUAL, "published")
     bundled: bool = False  # its weights come back
 
 
+CROPS = (*USUAL, "crops-1", "crops-16", "crops-64")
 # A GPU has the time for one long cosine.
 LONG = ("epochs=10", "optimizer.schedule=cosine")
 HEADLINE = Model("resnet18-cifar10-free", "cf-amc-ssl", bundled=True)
@@ -61,7 +63,7 @@ MODELS = (
     HEADLINE,
     Model("resnet18-cifar100-free", "cf-amc-ssl", data="cifar100", bundled=True),
     Model("resnet18-thin-cifar10-free", "cf-amc-ssl-thin", settings=LONG, bundled=True),
-    Model("resnet18-cifar10-patch-free", "emp-patch-free", measures=("--crops", "1,16,64")),
+    Model("resnet18-cifar10-patch-free", "emp-patch-free", protocols=CROPS),
     Model("resnet18-cifar10-simclr-free", "simclr-crop-free"),
 )
 
@@ -141,11 +143,10 @@ def measure(session: Session, model: Model) -> bool:
     if not (session.runs / model.name / "release").exists():
         return False
     few = ["--limit", "300"] if session.rehearse else []
-    crops = ["--crops", "1,2"] if session.rehearse and "--crops" in model.measures else []
-    measures = crops or list(model.measures)
-    run = str(session.runs / model.name)
-    command = ["tools/measure.py", run, "--name", model.name, "--data", model.data]
-    return session.run(*command, *measures, *few) == 0
+    protocols = model.protocols[:3] if session.rehearse else model.protocols
+    command = ["-m", "cfamc_zoo", "measure", str(session.runs / model.name), "--name", model.name]
+    command += ["--data", model.data, "--protocol", ",".join(protocols)]
+    return session.run(*command, *few) == 0
 
 
 def stages() -> list[tuple[str, str, float, Callable[[Session], bool]]]:

@@ -1,48 +1,129 @@
-"""The protocols behind the numbers of a card: which head, which attacks, and the rows they make."""
+"""The protocols behind the numbers of a card: which head, which attacks, which images.
+
+Each is a TOML file of protocols/, named by its key; a new protocol is a new file.
+"""
 
 from __future__ import annotations
 
 import shlex
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import asdict, dataclass, field
+from importlib import resources
+from typing import Any, Literal
 
-from cfamc_zoo.datasets import SAMPLE
-from cfamc_zoo.zoo.release.results import OWN_PROTOCOL, row_of
+from cfamc_zoo.datasets import SAMPLE, SAMPLES
+from cfamc_zoo.errors import UsageError
+from cfamc_zoo.evaluation.attacks.choice import Choice
+from cfamc_zoo.evaluation.heads.fitting import ProbeSettings
+from cfamc_zoo.toml_files import names_in, read_toml
+from cfamc_zoo.typed import read
+from cfamc_zoo.zoo.release.results import OWN_PROTOCOL, Row, row_of
+from cfamc_zoo.zoo.threat import threat_of
 
-CLEAN_HEAD = "linear head chosen for clean accuracy; PGD, random start"
-PUBLISHED = "the paper's public script: its head, zero start, step 0.01"
-OWN_ATTACK = ("--eps", "4/255,8/255", "--steps", "20")
-PUBLISHED_ATTACK = ("--eps", "4/255,8/255", "--start", "zero", "--step-size", "0.01")
+FOLDER = resources.files(__package__) / "protocols"
+USUAL = ("own", "clean-head")  # what is measured where nobody says
 KEPT = ("metric", "attack", "eps", "n")  # what a row repeats of an answer's
 
 
 @dataclass(frozen=True)
+class HeadTerms:
+    """How `cfamc-zoo probe` fits a protocol's head; "" and None are its own defaults."""
+
+    head: str = "linear"
+    select: str = "clean"
+    features: str = ""
+    crops: int | None = None
+
+    def __post_init__(self) -> None:
+        self.settings(seed=0)
+        if self.crops is not None and self.crops < 1:
+            raise UsageError(f"crops is {self.crops}; it must be at least 1")
+
+    def settings(self, *, seed: int) -> ProbeSettings:
+        return ProbeSettings(self.features, self.head, self.select, seed)
+
+    def options(self) -> list[str]:
+        """As the command line takes them; a default is left away."""
+        usual = HeadTerms()
+        words = []
+        for name, value in asdict(self).items():
+            if value != getattr(usual, name):
+                words += [f"--{name}", str(value)]
+        return words
+
+
+@dataclass(frozen=True)
+class AttackTerms:
+    """What `cfamc-zoo attack` runs: radii in pixels, and what the attack is set to."""
+
+    eps: tuple[str, ...]
+    attack: str = "pgd"
+    norm: str = "linf"
+    settings: dict[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if not self.eps:
+            raise UsageError("eps is empty; give at least one radius, like 8/255")
+        for eps in self.eps:
+            threat_of(self.norm, eps)
+        self.choice.settings()
+
+    @property
+    def choice(self) -> Choice:
+        return Choice(self.attack, self.settings, self.norm)
+
+
+@dataclass(frozen=True)
 class Protocol:
-    """One way to measure an encoder, in the words of the command line.
+    """One way to measure an encoder.
 
     Attributes:
-        key: names its files.
+        key: its name, and that of its files.
         text: says what it is, in every row.
-        head: how `cfamc-zoo probe` fits its head.
-        attacks: what `cfamc-zoo attack` is called with, one call each.
-        sets: the test images; the first one's training images fit the head.
+        attacks: one call of `cfamc-zoo attack` each.
+        head: is fitted to the training images.
+        sets: "test", the whole test split, or "sample", the part of it that is in the package,
+            where there is one.
+
+    Raises:
+        UsageError, UnknownNameError: an impossible or unknown setting.
     """
 
     key: str
     text: str
-    head: tuple[str, ...]
-    attacks: tuple[tuple[str, ...], ...]
-    sets: tuple[str, ...]
+    attacks: tuple[AttackTerms, ...]
+    head: HeadTerms = HeadTerms()
+    sets: tuple[Literal["test", "sample"], ...] = ("test",)
 
-    def rows(self, answer: Mapping[str, Any], name: str) -> list[Any]:
+    def __post_init__(self) -> None:
+        for name in ("text", "attacks", "sets"):
+            if not getattr(self, name):
+                raise UsageError(f"protocol {self.key!r} has no {name}; every protocol has them")
+
+    @property
+    def released(self) -> bool:
+        """Whether its head is the one that a release carries."""
+        return self.text == OWN_PROTOCOL
+
+    def data(self, name: str) -> list[str]:
+        """The images to attack, of a model of the data set `name`."""
+        sample = f"{name}{SAMPLE}"
+        of = {"test": [name], "sample": [sample] if sample in SAMPLES else []}
+        return [found for part in self.sets for found in of[part]]
+
+    def rows(self, answer: Mapping[str, Any], fitted: str) -> list[Row]:
         """Rows of results.json.
 
         Args:
-            answer: what `cfamc-zoo attack --json` gave for one of the attacks.
-            name: the model's, in the command that measures the same again.
+            answer: what `cfamc-zoo attack --json` tells of one of the attacks.
+            fitted: the command that made the head; "" where the release has it.
         """
-        command = self.command(name, answer)
+        command = answer["command"]
+        if fitted:
+            words = shlex.split(command)
+            at = words.index("--data") + 2
+            words[at:at] = ["--probe", self.file]
+            command = f"{fitted} && {shlex.join(words)}"
         rows = []
         for found in answer["results"]:
             measured = {key: found[key] for key in KEPT} | {
@@ -55,48 +136,34 @@ class Protocol:
             rows.append(row_of(measured, protocol=self.text, command=command, here=answer))
         return rows
 
-    def command(self, name: str, answer: Mapping[str, Any]) -> str:
-        """What measures the same again; a head that no release has is made first.
+    @property
+    def file(self) -> str:
+        """Its head's name."""
+        return f"{self.key}.safetensors"
 
-        Every setting is the answer's own, but the release stands where the run was measured.
-        """
-        words = shlex.split(answer["command"])
-        words[words.index("-m") + 1] = name
-        at = words.index("--probe")
-        if self.text == OWN_PROTOCOL:
-            del words[at : at + 2]
-            return shlex.join(words)
-        file = words[at + 1] = f"{self.key}.safetensors"
-        trained_on = answer["data"].removesuffix(SAMPLE)
-        made = ["cfamc-zoo", "probe", "-m", name, "--data", trained_on, *self.head, "-o", file]
-        return f"{shlex.join(made)} && {shlex.join(words)}"
+    def fitting(self, name: str, data: str, limit: int | None, seed: int) -> str:
+        """The command that makes the head; "" where the release carries it."""
+        if self.released:
+            return ""
+        words = ["cfamc-zoo", "probe", "-m", name, "--data", data, *self.head.options()]
+        words += ["--limit", str(limit)] if limit is not None else []
+        words += ["--seed", str(seed)] if seed else []
+        return shlex.join([*words, "-o", self.file])
 
 
-def protocols(
-    data: str, *, published: bool = False, crops: tuple[int, ...] = (), limit: int | None = None
-) -> list[Protocol]:
-    """Every protocol that a run is measured under, the released head's first.
+def list_protocols() -> list[str]:
+    """Names of the protocols in the package."""
+    return names_in(FOLDER)
 
-    Args:
-        data: the set that the encoder was trained on.
-        published: the paper's public script too.
-        crops: heads on the mean over so many crops too.
-        limit: the first images only.
+
+def load_protocol(name: str) -> Protocol:
+    """A protocol of the package by name, or a TOML file by path, which ends in .toml.
+
+    Raises:
+        UsageError: an unknown protocol or key, or an impossible value; says which.
     """
-    few = () if limit is None else ("--limit", str(limit))
-    own = ((*OWN_ATTACK, *few),)
-    robust = ("--select", "robust")
-    sets = (data, f"{data}{SAMPLE}") if data == "cifar10" else (data,)
-    found = [
-        Protocol("own", OWN_PROTOCOL, (*robust, *few), own, sets),
-        Protocol("clean-head", CLEAN_HEAD, few, own, (data,)),
-    ]
-    if published:
-        attacks = tuple((*PUBLISHED_ATTACK, "--steps", steps, *few) for steps in ("2", "20"))
-        head = ("--head", "published", *few)
-        found.append(Protocol("published", PUBLISHED, head, attacks, (data,)))
-    for n in crops:
-        text = f"{OWN_PROTOCOL}; mean of {n} crops"
-        head = (*robust, "--crops", str(n), *few)
-        found.append(Protocol(f"crops-{n}", text, head, own, (data,)))
-    return found
+    values = read_toml("protocol", name, FOLDER)
+    if "key" in values:
+        raise UsageError(f"protocol {name!r} has a key of its own; its file's name is its key")
+    key = name.replace("\\", "/").rsplit("/", 1)[-1].removesuffix(".toml")
+    return read(Protocol, {"key": key, **values}, "protocol")

@@ -8,6 +8,7 @@ from pathlib import Path
 from shlex import quote
 from typing import TYPE_CHECKING, Any
 
+from cfamc_zoo.atomic import atomic_file
 from cfamc_zoo.datasets import NAMED, base_of
 from cfamc_zoo.errors import UnknownNameError
 from cfamc_zoo.zoo.catalogue import registry
@@ -15,6 +16,7 @@ from cfamc_zoo.zoo.catalogue.registry import ModelSpec
 from cfamc_zoo.zoo.network.head import Head
 from cfamc_zoo.zoo.release import wording
 from cfamc_zoo.zoo.release.config import ReleaseConfig
+from cfamc_zoo.zoo.release.folder import CARD as README
 from cfamc_zoo.zoo.release.folder import GRAPH, PROBE, PROJECTOR, Release
 from cfamc_zoo.zoo.release.probe_file import read_head
 from cfamc_zoo.zoo.release.results import (
@@ -51,6 +53,20 @@ def render_release(release: Release) -> str:
             config says of its making what cannot be.
     """
     return f"{_card(release)}\n"
+
+
+def renew_card(release: Release) -> None:
+    """Writes the README.md anew of a release that has one.
+
+    Raises:
+        ReleaseError: as `render_release`.
+        StorageError: it cannot be written.
+    """
+    file = release.folder / README
+    if file.exists():
+        text = render_release(release)
+        with atomic_file(file) as path:
+            path.write_bytes(text.encode())
 
 
 def render_body(release: Release) -> str:

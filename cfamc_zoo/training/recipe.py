@@ -10,10 +10,10 @@ import tomllib
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from importlib import resources
-from pathlib import Path
 from typing import Any, Literal
 
-from cfamc_zoo.errors import UnknownNameError, UsageError
+from cfamc_zoo.errors import UsageError
+from cfamc_zoo.toml_files import names_in, read_toml
 from cfamc_zoo.training.compilation import Compilation
 from cfamc_zoo.training.objectives import Objective
 from cfamc_zoo.training.objectives.emp import Emp
@@ -21,6 +21,7 @@ from cfamc_zoo.typed import LEAVES, Leaf, read
 from cfamc_zoo.zoo.network.spec import Architecture
 from cfamc_zoo.zoo.threat import Threat, threat_of
 
+RECIPES = resources.files(__package__) / "recipes"
 Pair = tuple[float, float]
 
 
@@ -199,10 +200,7 @@ def _require(holds: bool, key: str, value: object, rule: str) -> None:
 
 def list_recipes() -> list[str]:
     """Names of the recipes in the package."""
-    folder = resources.files(__package__) / "recipes"
-    return sorted(
-        f.name.removesuffix(".toml") for f in folder.iterdir() if f.name.endswith(".toml")
-    )
+    return names_in(RECIPES)
 
 
 def load_recipe(name: str, settings: Sequence[str] = ()) -> Recipe:
@@ -216,21 +214,7 @@ def load_recipe(name: str, settings: Sequence[str] = ()) -> Recipe:
     Raises:
         UsageError: an unknown recipe or key, or an impossible value.
     """
-    if name.endswith(".toml"):
-        try:
-            text = Path(name).read_text("utf-8-sig")  # some editors mark it
-        except OSError as error:
-            raise UsageError(f"recipe {name!r} cannot be read: {error.strerror}") from error
-        except UnicodeDecodeError as error:
-            raise UsageError(f"recipe {name!r} is not UTF-8, as TOML is; save it anew") from error
-    else:
-        if name not in list_recipes():
-            raise UnknownNameError("recipe", name, list_recipes())
-        text = (resources.files(__package__) / "recipes" / f"{name}.toml").read_text("utf-8")
-    try:
-        values = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
-        raise UsageError(f"recipe {name!r} is not TOML: {error}") from error
+    values = read_toml("recipe", name, RECIPES)
     for setting in settings:
         _set(values, setting)
     return recipe_from_json(values)

@@ -1,14 +1,14 @@
-"""From what the commands answer to the rows of a card, on answers made by hand."""
+"""From a TOML file to the rows of a card, on answers made by hand."""
 
-import importlib.util
 import json
 from pathlib import Path
 
 import pytest
 
 from cfamc_zoo.cli.app import run
-from cfamc_zoo.evaluation.protocols import CLEAN_HEAD, PUBLISHED, protocols
-from cfamc_zoo.zoo.release.results import OWN_PROTOCOL
+from cfamc_zoo.errors import UsageError
+from cfamc_zoo.evaluation.protocols import list_protocols, load_protocol
+from cfamc_zoo.zoo.release.results import OWN_PROTOCOL, accuracies, parse_rows
 
 ROOT = Path(__file__).parent.parent.parent
 HERE = {"versions": {"torch": "2.9"}, "device": "cpu: some"}
@@ -31,105 +31,123 @@ def answer(data):
     attacked = found("robust accuracy", 100 / 3, attack="PGD-20", eps="8/255")
     results = [found("clean accuracy", 57.5), attacked]
     settings = {"norm": "linf", "steps": 20, "restarts": 3, "seed": 5}
-    settings["command"] = (
-        f"cfamc-zoo attack -m '/my runs/release' --data {data} --probe /own.safetensors {SAME}"
-    )
+    settings["command"] = f"cfamc-zoo attack -m some --data {data} --limit 9 {SAME}"
     return HERE | settings | {"data": data, "results": results}
 
 
 def test_which_protocols_there_are():
-    assert [(p.text, p.sets) for p in protocols("cifar10")] == [
-        (OWN_PROTOCOL, ("cifar10", "cifar10-sample")),
-        (CLEAN_HEAD, ("cifar10",)),
-    ]
-    more = protocols("cifar100", published=True, crops=(1, 16), limit=300)
-    assert [p.key for p in more] == ["own", "clean-head", "published", "crops-1", "crops-16"]
-    assert all(p.sets == ("cifar100",) for p in more)
-    assert [p.text for p in more][2:] == [
-        PUBLISHED,
-        f"{OWN_PROTOCOL}; mean of 1 crops",
-        f"{OWN_PROTOCOL}; mean of 16 crops",
-    ]
-    assert more[0].head == ("--select", "robust", "--limit", "300")
-    assert more[1].head == ("--limit", "300"), "no selection: the most accurate one"
-    assert all(call[-2:] == ("--limit", "300") for p in more for call in p.attacks)
+    texts = {key: load_protocol(key).text for key in list_protocols()}
+    assert texts == {
+        "own": OWN_PROTOCOL,
+        "clean-head": "linear head chosen for clean accuracy; PGD, random start",
+        "published": "the paper's public script: its head, zero start, step 0.01",
+        **{f"crops-{n}": f"{OWN_PROTOCOL}; mean of {n} crops" for n in (1, 16, 64)},
+    }
+    assert [key for key in texts if load_protocol(key).released] == ["own"]
+
+
+@pytest.mark.parametrize(
+    "file",
+    [*ROOT.glob("cfamc_zoo/zoo/bundled/*/results.json"), *ROOT.glob("docs/runs/*/results.json")],
+    ids=lambda f: f.parent.name,
+)
+def test_every_row_that_was_published_is_of_a_protocol_that_is_known(file):
+    measured = accuracies(parse_rows(file.read_bytes(), file.name))
+    texts = {load_protocol(key).text for key in list_protocols()}
+    assert measured and {row.protocol for row in measured} <= texts
+
+
+def test_the_sample_is_attacked_where_there_is_one():
+    own, clean = load_protocol("own"), load_protocol("clean-head")
+    assert own.data("cifar10") == ["cifar10", "cifar10-sample"]
+    assert own.data("cifar100") == ["cifar100"]
+    assert own.data("photos/") == ["photos/"]
+    assert clean.data("cifar10") == ["cifar10"]
 
 
 def test_rows_are_the_answer_and_a_clean_one_has_no_attack():
-    own = protocols("cifar10")[0]
-    clean, robust = own.rows(answer("cifar10"), "some")
-    assert clean["protocol"] == robust["protocol"] == OWN_PROTOCOL
-    assert [clean[key] for key in ("attack", "norm", "eps", "steps", "restarts")] == [
-        *("", "", ""),
-        *(0, 0),
-    ]
-    assert [robust[key] for key in ("attack", "norm", "eps", "steps", "restarts")] == [
-        *("PGD-20", "linf", "8/255"),
-        *(20, 3),
-    ]
-    assert (robust["value"], robust["low"], robust["high"]) == (33.3333, 32.0988, 34.5679)
-    assert (clean["value"], clean["n"], clean["seed"], clean["data"]) == (57.5, 200, 5, "cifar10")
-    assert clean["device"] == "cpu: some" and clean["versions"] == {"torch": "2.9"}
-    assert not {"correct", "seconds"} & set(clean)
-    assert clean["command"] == f"cfamc-zoo attack -m some --data cifar10 {SAME}"
+    clean, robust = load_protocol("own").rows(answer("cifar10"), "")
+    assert clean.protocol == robust.protocol == OWN_PROTOCOL
+    assert (clean.attack, clean.norm, clean.eps, clean.steps, clean.restarts) == ("", "", "", 0, 0)
+    assert (robust.attack, robust.norm, robust.eps) == ("PGD-20", "linf", "8/255")
+    assert (robust.steps, robust.restarts) == (20, 3)
+    assert (robust.value, robust.low, robust.high) == (33.3333, 32.0988, 34.5679)
+    assert (clean.value, clean.n, clean.seed, clean.data) == (57.5, 200, 5, "cifar10")
+    assert clean.device == "cpu: some" and clean.versions == {"torch": "2.9"}
+    assert clean.command == f"cfamc-zoo attack -m some --data cifar10 --limit 9 {SAME}"
 
 
 def test_settings_that_an_attack_lacks_are_none_in_its_row():
     square = {k: v for k, v in answer("cifar10").items() if k not in ("steps", "restarts")}
-    row = protocols("cifar10")[0].rows(square, "some")[1]
-    assert (row["steps"], row["restarts"], row["norm"]) == (0, 0, "linf")
-
-
-def test_a_head_that_no_release_has_is_made_by_its_command():
-    clean, published = protocols("cifar10", published=True, limit=9)[1:]
-    (row, _) = clean.rows(answer("cifar10"), "some")
-    made, attacked = row["command"].split(" && ")
-    assert made == "cfamc-zoo probe -m some --data cifar10 --limit 9 -o clean-head.safetensors"
-    assert attacked == (
-        f"cfamc-zoo attack -m some --data cifar10 --probe clean-head.safetensors {SAME}"
-    )
-    (row, _) = published.rows(answer("cifar10-sample"), "some")
-    assert row["command"].startswith(
-        "cfamc-zoo probe -m some --data cifar10 --head published --limit 9 "
-        "-o published.safetensors && cfamc-zoo attack -m some --data cifar10-sample "
-        "--probe published.safetensors "
-    )
+    row = load_protocol("own").rows(square, "")[1]
+    assert (row.steps, row.restarts, row.norm) == (0, 0, "linf")
 
 
 @pytest.mark.parametrize(
-    "protocol", protocols("cifar10", published=True, crops=(4,)), ids=lambda p: p.key
+    ("key", "options"),
+    [
+        ("clean-head", ""),
+        ("published", "--head published "),
+        ("crops-16", "--select robust --crops 16 "),
+    ],
 )
-def test_the_command_line_takes_every_protocol(protocol, capsys):
+def test_a_head_that_no_release_has_is_made_by_its_command(key, options):
+    protocol = load_protocol(key)
+    made = protocol.fitting("some", "cifar10", 9, seed=0)
+    assert made == (
+        f"cfamc-zoo probe -m some --data cifar10 {options}--limit 9 -o {key}.safetensors"
+    )
+    assert protocol.rows(answer("cifar10-sample"), made)[0].command == (
+        f"{made} && cfamc-zoo attack -m some --data cifar10-sample --probe {key}.safetensors "
+        f"--limit 9 {SAME}"
+    )
+    assert load_protocol("own").fitting("some", "cifar10", 9, seed=0) == "", "the release has it"
+
+
+@pytest.mark.parametrize("key", list_protocols())
+def test_the_command_line_takes_the_head_of_every_protocol(key, capsys):
     """Up to the model, which there is not."""
-    for attack in protocol.attacks:
-        assert run(["attack", "-m", "nobody", *attack]) == 2
-        assert "unknown model 'nobody'" in capsys.readouterr().err
-    assert run(["probe", "-m", "nobody", *protocol.head]) == 2
+    assert run(["probe", "-m", "nobody", *load_protocol(key).head.options()]) == 2
     assert "unknown model 'nobody'" in capsys.readouterr().err
 
 
-def test_a_run_is_measured_once_a_protocol(tmp_path, monkeypatch):
-    found = importlib.util.spec_from_file_location("measure", ROOT / "tools/measure.py")
-    tool = importlib.util.module_from_spec(found)
-    found.loader.exec_module(tool)
-    called = []
+PLAIN = 'text = "some"\n[[attacks]]\neps = ["1/255"]\n'
 
-    def zoo(*arguments):
-        called.append(arguments)
-        if arguments[0] == "probe":
-            return {"sha256": "abc", "decay": 0.1, "output": arguments[-1]}
-        return answer(arguments[arguments.index("--data") + 1])
 
-    monkeypatch.setattr(tool, "zoo", zoo)
-    own = protocols("cifar10")[0]
-    for _ in range(2):
-        tool.measure(tmp_path, "some", own)
-    assert [(c[0], c[c.index("--data") + 1]) for c in called] == [
-        ("probe", "cifar10"),
-        ("attack", "cifar10"),
-        ("attack", "cifar10-sample"),
-    ]
-    kept = json.loads((tmp_path / "own.json").read_text())
-    assert kept["sha256"] == "abc"
-    assert kept["head"] == {"sha256": "abc", "decay": 0.1, "output": "own.safetensors"}
-    assert [row["data"] for row in kept["rows"]] == ["cifar10"] * 2 + ["cifar10-sample"] * 2
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        (PLAIN + "stpes = 3", "did you mean"),
+        (PLAIN + "settings = { stpes = 3 }", "stpes is not for pgd"),
+        (PLAIN + 'attack = "pdg"', "did you mean pgd"),
+        (PLAIN + 'norm = "l3"', "norm"),
+        (PLAIN.replace("1/255", "8"), "8/255"),
+        (PLAIN.replace('["1/255"]', "[]"), "eps is empty"),
+        (PLAIN.replace('["1/255"]', '"1/255"'), "eps is '1/255'; it must be a list"),
+        (PLAIN + '[head]\nselect = "best"', "unknown selection 'best'"),
+        (PLAIN + "[head]\ncrops = 0", "at least 1"),
+        (f'sets = ["train"]\n{PLAIN}', "unknown sets[0] 'train'"),
+        (f'key = "x"\n{PLAIN}', "its file's name is its key"),
+        ('text = "some"', "protocol lacks attacks"),
+        ('text = "some"\nattacks = []', "has no attacks"),
+        ("text =", "is not TOML"),
+    ],
+)
+def test_what_is_wrong_in_a_file_is_said_in_a_line(text, said, tmp_path):
+    file = tmp_path / "mine.toml"
+    file.write_text(PLAIN)
+    assert load_protocol(str(file)).key == "mine"
+    file.write_text(text)
+    with pytest.raises(UsageError, match="^[^\n]+$") as error:
+        load_protocol(str(file))
+    assert said in str(error.value)
+
+
+def test_an_unknown_protocol_is_refused_before_any_work(tmp_path, capsys):
+    assert run(["measure", str(tmp_path), "--protocol", "own,publishd"]) == 2
+    assert "unknown protocol 'publishd'; did you mean published?" in capsys.readouterr().err
+
+
+def test_a_name_is_no_folder_to_write_into(capsys):
+    assert run(["measure", "nobody"]) == 2
+    assert json.dumps("nobody")[1:-1] in capsys.readouterr().err
