@@ -90,7 +90,7 @@ def load_dataset(name: str, split: Split = "test") -> LabelledImages:
     """Reads a data set.
 
     Args:
-        name: "cifar10", "cifar100" or "cifar10-sample" (test rows only).
+        name: one of NAMED, or of SAMPLES (test rows only).
         split: which part of a named set.
 
     Raises:

@@ -7,7 +7,7 @@ from importlib.resources.abc import Traversable
 from pathlib import Path
 from typing import Any
 
-from cfamc_zoo.errors import UnknownNameError, UsageError
+from cfamc_zoo.errors import UnknownNameError, UsageError, first_line
 
 
 def names_in(folder: Traversable) -> list[str]:
@@ -42,5 +42,5 @@ def read_toml(what: str, name: str, folder: Traversable) -> dict[str, Any]:
         text = (folder / f"{name}.toml").read_text("utf-8")
     try:
         return tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
-        raise UsageError(f"{what} {name!r} is not TOML: {error}") from error
+    except (ValueError, RecursionError) as error:  # a number or a nesting that is too long, too
+        raise UsageError(f"{what} {name!r} is not TOML: {first_line(error)}") from error
