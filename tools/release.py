@@ -61,6 +61,8 @@ def make_release(run: Path, name: str, *, folder: Path) -> Release:
         data=sample.name,
         others={PROBE: source.read(PROBE)},
     )
+    if release.digest != source.digest:
+        raise SystemExit(f"{folder} has other weights than {run}, which was measured")
     measured = [row for record in records for row in record.parsed()]
     rows = rows_text([*measured, *read_results(release)])
     return write_files(folder, release.config, {RESULTS: rows})

@@ -129,7 +129,8 @@ def measure(
         progress: opens a bar of a description and a total.
 
     Raises:
-        UsageError: no such folder or data; a head of which it is not known how it was chosen.
+        UsageError: no such folder or data; two protocols of one name or sentence; a head of which
+            it is not known how it was chosen.
         OutputExistsError: a record of other weights or other terms.
         ReleaseError: not a release, or a record that is none.
         DataError, ModelError, StorageError: as the attack and the fit have them.
@@ -139,6 +140,10 @@ def measure(
             f"{str(folder)!r} is not a folder, and results are written into one; give a run or a "
             "release folder, as `cfamc-zoo pull NAME --dest FOLDER` makes it"
         )
+    for part in ("key", "text"):
+        names = [getattr(protocol, part) for protocol in protocols]
+        if twice := next((name for name in names if names.count(name) > 1), None):
+            raise UsageError(f"two protocols have the {part} {twice!r}; give one of them")
     release = open_folder(folder)
     terms = terms.of(release)
     kept = {protocol.key: recorded(release, protocol, terms) for protocol in protocols}

@@ -136,6 +136,14 @@ def test_a_head_that_was_chosen_elsewhere_is_not_passed_off(tiny_release, own, t
     assert open_release(folder).read(PROBE) == (tiny_release / PROBE).read_bytes()
 
 
+def test_two_protocols_whose_rows_could_not_be_told_apart_are_refused(bare, own, tmp_path):
+    with pytest.raises(UsageError, match="two protocols have the text"):
+        measure(bare, [own, quick(tmp_path, "other", OWN_PROTOCOL)], TERMS)
+    with pytest.raises(UsageError, match="two protocols have the key 'own'"):
+        measure(bare, [own, load_protocol("own")], TERMS)
+    assert not records_of(open_release(bare)).exists()
+
+
 def test_a_released_head_is_measured_as_it_is(bare, own):
     before = measure(bare, [own], TERMS)
     shutil.rmtree(records_of(before))  # as one has it who pulled the release

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from cfamc_zoo.cli import output
+from cfamc_zoo.cli.accuracies import measured, norms_of, show_accuracies
 from cfamc_zoo.cli.opening import open_model
 from cfamc_zoo.cli.options import Json
 from cfamc_zoo.errors import HubError
@@ -17,7 +17,7 @@ from cfamc_zoo.zoo.release import wording
 
 if TYPE_CHECKING:
     from cfamc_zoo.zoo.release.folder import Release
-    from cfamc_zoo.zoo.release.results import Rows, Summary
+    from cfamc_zoo.zoo.release.results import Rows
 
 
 def info(
@@ -42,7 +42,7 @@ def info(
         output.json_result({**config.to_json(), "results": [row.to_json() for row in rows]})
         return
     output.table(("", ""), _facts(release))
-    _accuracies(rows)
+    show_accuracies(rows)
     _differences(rows)
 
 
@@ -75,29 +75,6 @@ def _facts(release: Release) -> list[tuple[str, str]]:
         *((file, f"{record.size:,} bytes") for file, record in config.files.items()),
     ]
     return facts
-
-
-def _accuracies(rows: Rows) -> None:
-    from cfamc_zoo.zoo.release.results import accuracies
-
-    measured = accuracies(rows)
-    for protocol in dict.fromkeys(row.protocol for row in measured):
-        here = [row for row in measured if row.protocol == protocol]
-        output.result(f"\n{protocol}{_norms(here)}")
-        table = [(*_measured(row), f"{row.low:.2f}..{row.high:.2f}", str(row.n)) for row in here]
-        headers = ("data", "metric", "attack", "eps", "%", "95% interval", "images")
-        output.table(headers, table, right=(4, 6))
-
-
-def _measured(row: Summary) -> tuple[str, ...]:
-    """What was measured, and the value."""
-    return row.data, row.metric, row.attack or "-", row.eps or "-", f"{row.value:.2f}"
-
-
-def _norms(rows: Sequence[Summary]) -> str:
-    """Of the attacks: above the table, which has no room for them at 80 columns."""
-    norms = dict.fromkeys(row.norm for row in rows if row.norm)
-    return f" ({', '.join(norms)})" if norms else ""
 
 
 def _differences(rows: Rows) -> None:
@@ -138,6 +115,6 @@ def _entry(spec: registry.ModelSpec, json: bool) -> None:
     ]
     output.table(("", ""), facts)
     if spec.results:
-        output.result(f"\n{OWN_PROTOCOL}{_norms(spec.results)}")
-        table = [(*_measured(row), str(row.n)) for row in spec.results]
+        output.result(f"\n{OWN_PROTOCOL}{norms_of(spec.results)}")
+        table = [(*measured(row), str(row.n)) for row in spec.results]
         output.table(("data", "metric", "attack", "eps", "%", "images"), table, right=(4, 5))

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from cfamc_zoo.cli import output
+from cfamc_zoo.cli.accuracies import show_accuracies
 from cfamc_zoo.cli.options import Device, Json, Limit, Seed, Threads
 
 
@@ -54,20 +55,4 @@ def measure(
         found = {"folder": str(release.folder), "records": str(records.records_of(release))}
         output.json_result({**found, "results": [row.to_json() for row in rows]})
         return
-    output.table(
-        ("protocol", "data", "metric", "attack", "eps", "%", "95% interval", "images"),
-        [
-            (
-                row.protocol,
-                row.data,
-                row.metric,
-                row.attack or "-",
-                row.eps or "-",
-                f"{row.value:.2f}",
-                f"{row.low:.2f}..{row.high:.2f}",
-                str(row.n),
-            )
-            for row in rows
-        ],
-        right=(5, 7),
-    )
+    show_accuracies(rows)
