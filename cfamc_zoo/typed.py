@@ -120,7 +120,7 @@ class _Reader:
 
     def read_table(self, parts: tuple[Any, ...], value: object, key: str) -> dict[str, Any]:
         if not isinstance(value, dict) or not all(type(name) is str for name in value):
-            raise self.wrong(key, value, "a table")
+            raise self.wrong(key, value, "a table of keys")
         if len(parts) < 2 or parts[1] is Any:
             return value
         return {n: self.value(parts[1], v, f"{key}[{_short(repr(n))}]") for n, v in value.items()}
