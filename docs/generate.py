@@ -27,7 +27,7 @@ from cfamc_zoo.zoo.release.results import (
     parse_rows,
     partial_images,
 )
-from cfamc_zoo.zoo.threat import parse_epsilon
+from cfamc_zoo.zoo.threat import threat_of
 
 ROOT = Path(__file__).parent.parent
 COMPARED = ("4/255", "8/255")  # radii that every table has
@@ -74,7 +74,7 @@ def radii_of(rows: Rows) -> list[str]:
     """The radii that every table has and all others of the rows, the smallest first."""
     found = {row.eps: row.norm for row in accuracies(rows) if row.eps}
     found |= dict.fromkeys(COMPARED, "linf")
-    return sorted(found, key=lambda eps: parse_epsilon(eps, found[eps]))
+    return sorted(found, key=lambda eps: threat_of(found[eps], eps).eps)
 
 
 def best(rows: Rows) -> str:

@@ -18,7 +18,7 @@ from cfamc_zoo.evaluation.heads.fitting import ProbeSettings
 from cfamc_zoo.toml_files import names_in, read_toml
 from cfamc_zoo.typed import read
 from cfamc_zoo.zoo.release.results import OWN_PROTOCOL, Row, row_of
-from cfamc_zoo.zoo.threat import threat_of
+from cfamc_zoo.zoo.threat import Threat, norm_called, threat_of
 
 FOLDER = resources.files(__package__) / "protocols"
 USUAL = ("own", "clean-head")  # what is measured where nobody says
@@ -64,13 +64,16 @@ class AttackTerms:
     def __post_init__(self) -> None:
         if not self.eps:
             raise UsageError("eps is empty; give at least one radius, like 8/255")
-        for eps in self.eps:
-            threat_of(self.norm, eps)
+        _ = self.threats  # refuses impossible radii
         self.choice.settings()
 
     @property
+    def threats(self) -> list[Threat]:
+        return [threat_of(self.norm, eps) for eps in self.eps]
+
+    @property
     def choice(self) -> Choice:
-        return Choice(self.attack, self.settings, self.norm)
+        return Choice(self.attack, self.settings, norm_called(self.norm))
 
 
 @dataclass(frozen=True)

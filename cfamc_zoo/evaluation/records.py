@@ -15,12 +15,12 @@ from typing import Any
 import torch
 
 from cfamc_zoo.atomic import atomic_file, storage_errors
-from cfamc_zoo.datasets import NAMED, SAMPLES, LabelledImages
+from cfamc_zoo.datasets import NAMED, SAMPLES
 from cfamc_zoo.errors import OutputExistsError, UsageError
 from cfamc_zoo.evaluation.classifier_measurement import ClassifierMeasurement
 from cfamc_zoo.evaluation.heads.classifiers import classifier_of, with_classes_of
 from cfamc_zoo.evaluation.heads.fitting import fit_release
-from cfamc_zoo.evaluation.plan import Asked, Plan, Subject
+from cfamc_zoo.evaluation.plan import Asked, Plan
 from cfamc_zoo.evaluation.protocols import AttackTerms, Protocol
 from cfamc_zoo.evaluation.subject import head_split, measured_images
 from cfamc_zoo.progress import Progress, Say, silent
@@ -290,9 +290,7 @@ def _attacked(
         images = with_classes_of(classifier, images, model=terms.name, data=data)
         for attack in protocol.attacks:
             plan = _plan(attack, data, terms)
-            measurement = ClassifierMeasurement(
-                classifier, _subject(named, images), plan, terms.device
-            )
+            measurement = ClassifierMeasurement(classifier, named, images, plan, terms.device)
             for note in measurement.notes:
                 say(f"note: {note}")
             with progress(measurement.title, measurement.total) as bar:
@@ -307,16 +305,4 @@ def _attacked(
 
 def _plan(attack: AttackTerms, data: str, terms: Terms) -> Plan:
     asked = Asked(None, data, limit=terms.limit)
-    return Plan(attack.choice, attack.norm, list(attack.eps), terms.seed, asked)
-
-
-def _subject(release: Release, images: LabelledImages) -> Subject:
-    return Subject(
-        release.config.name,
-        release.digest,
-        images.images,
-        images.labels,
-        images.classes,
-        images.name,
-        images.rows,
-    )
+    return Plan(attack.choice, attack.threats, terms.seed, asked)
