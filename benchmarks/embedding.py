@@ -25,7 +25,8 @@ from PIL import Image
 from cfamc_zoo.datasets import load_dataset
 from cfamc_zoo.export.release import export_release
 from cfamc_zoo.zoo.network.encoder import Encoder
-from cfamc_zoo.zoo.network.spec import Architecture, Preprocess
+from cfamc_zoo.zoo.network.families.resnet import ResNetArchitecture
+from cfamc_zoo.zoo.network.spec import Preprocess
 from cfamc_zoo.zoo.release.config import FORMAT_VERSION, ReleaseConfig
 from cfamc_zoo.zoo.release.folder import Release, open_release
 from cfamc_zoo.zoo.release.loading import load_encoder
@@ -40,7 +41,7 @@ print(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1024)
 
 def make_release(folder: Path) -> Release:
     torch.manual_seed(0)
-    architecture = Architecture()
+    architecture = ResNetArchitecture()
     encoder = Encoder(architecture).eval()
     config = ReleaseConfig(
         FORMAT_VERSION, "resnet18", architecture, Preprocess(), {}, {}, {}, "Apache-2.0"

@@ -7,13 +7,16 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from cfamc_zoo.embedding.backends import Backend
 from cfamc_zoo.errors import DataError
 from cfamc_zoo.zoo.images.preprocess import read_image, to_input
 from cfamc_zoo.zoo.network.spec import Preprocess
+
+if TYPE_CHECKING:
+    from cfamc_zoo.embedding.backends import Backend
 
 AHEAD = 4  # batches being decoded or waiting, beside the one in the model
 

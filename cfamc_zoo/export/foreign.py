@@ -22,7 +22,8 @@ from cfamc_zoo.errors import ReleaseError, UnknownNameError, UsageError, first_l
 from cfamc_zoo.export.unopened import Unopened, other_kind, stand_in
 from cfamc_zoo.export.wrappers import choose, find_state_dict, place
 from cfamc_zoo.zoo.network.encoder import Encoder, build_projector
-from cfamc_zoo.zoo.network.spec import BACKBONE_BLOCKS, Architecture, Preprocess
+from cfamc_zoo.zoo.network.families.resnet import BACKBONE_BLOCKS, ResNetArchitecture
+from cfamc_zoo.zoo.network.spec import Preprocess
 
 BACKBONE = r"(?:conv1|bn1|layer[1-4])\..+"
 # By layout: patterns of keys and what they become; "" leaves them out.
@@ -221,7 +222,7 @@ def _other_layout(state: dict[str, Any]) -> str:
     return f"no --layout has them ({', '.join(LAYOUTS)}): save the network's own state_dict() alone"
 
 
-def _architecture(tensors: dict[str, Tensor], where: str) -> Architecture:
+def _architecture(tensors: dict[str, Tensor], where: str) -> ResNetArchitecture:
     """Sizes as the tensors have them."""
     try:
         stem = tensors["backbone.conv1.weight"]
@@ -234,7 +235,7 @@ def _architecture(tensors: dict[str, Tensor], where: str) -> Architecture:
         shape: Callable[[str, int], int] = lambda key, default: (  # noqa: E731
             tensors[key].shape[0] if key in tensors else default
         )
-        return Architecture(
+        return ResNetArchitecture(
             backbone=backbone,
             stem={3: "cifar", 7: "imagenet"}[kernel],  # type: ignore[arg-type]
             width=width,

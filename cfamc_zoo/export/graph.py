@@ -22,20 +22,25 @@ from cfamc_zoo.zoo.network.encoder import Encoder
 from cfamc_zoo.zoo.onnx.exporter import to_onnx
 from cfamc_zoo.zoo.release.folder import MODEL
 
-OUTPUTS = ("backbone", "representation")
 GRAPH_LIMIT = 300_000  # bytes
 STORED = {"F16": TensorProto.FLOAT16, "F32": TensorProto.FLOAT, "I64": TensorProto.INT64}
 
 
-class BothFeatures(nn.Module):
+class GraphFeatures(nn.Module):
+    """The features that a graph gives, all from one pass."""
+
     def __init__(self, encoder: Encoder):
         super().__init__()
-        self.normalize, self.backbone = encoder.normalize, encoder.backbone
-        self.representation = encoder.representation
+        self.names = encoder.architecture.graph_features
+        self.normalize = encoder.normalize
+        for name in self.names:
+            self.add_module(name, getattr(encoder, name))
 
-    def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
-        features = self.backbone(self.normalize(images))
-        return features, self.representation(features)
+    def forward(self, images: Tensor) -> tuple[Tensor, ...]:
+        features = [self.normalize(images)]
+        for name in self.names:
+            features.append(self.get_submodule(name)(features[-1]))
+        return tuple(features[1:])
 
 
 def build_graph(encoder: Encoder, weights: bytes) -> bytes:
@@ -46,15 +51,16 @@ def build_graph(encoder: Encoder, weights: bytes) -> bytes:
         weights: what `zoo.release.loading.save_release` wrote for it.
 
     Returns:
-        The serialized graph: input `images` (N, 3, S, S) float32 in [0, 1]; outputs `backbone`
-        and `representation`, float32.
+        The serialized graph: input `images` (N, 3, S, S) float32 in [0, 1]; outputs the
+        architecture's `graph_features`, float32.
 
     Raises:
         ReleaseError: a parameter of the graph is not among the weights, or the graph is large.
     """
     size = encoder.preprocess.size
     example = torch.zeros(2, 3, size, size)
-    model = to_onnx(BothFeatures(encoder).eval(), example, OUTPUTS, optimize=False)
+    names = encoder.architecture.graph_features
+    model = to_onnx(GraphFeatures(encoder).eval(), example, names, optimize=False)
     _drop_zero_biases(model.graph)
     _point_into(model, weights)
     for node in model.graph.node:  # names of this machine's files, of no use to a reader

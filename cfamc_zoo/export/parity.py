@@ -10,7 +10,6 @@ import torch
 from PIL import Image
 
 from cfamc_zoo.errors import ReleaseError
-from cfamc_zoo.export.graph import OUTPUTS
 from cfamc_zoo.zoo.device import environment
 from cfamc_zoo.zoo.images.preprocess import fit, to_input
 from cfamc_zoo.zoo.network.spec import Preprocess
@@ -41,7 +40,7 @@ def measure_parity(release: Release, images: np.ndarray) -> dict[str, Parity]:
     x = sized(images, release.config.preprocess)
     encoder = load_encoder(release)
     result = {}
-    for feature in OUTPUTS:
+    for feature in release.config.architecture.graph_features:
         with torch.no_grad():
             reference = encoder(torch.from_numpy(x), feature).numpy()
         parity = compare(reference, open_session(release, feature)(x))

@@ -23,8 +23,9 @@ from cfamc_zoo.training.recipe import load_recipe
 from cfamc_zoo.zoo.catalogue.registry import bundled_folder, default_model
 from cfamc_zoo.zoo.network.classifier import Classifier
 from cfamc_zoo.zoo.network.encoder import Encoder
+from cfamc_zoo.zoo.network.families.resnet import ResNetArchitecture
 from cfamc_zoo.zoo.network.multicrop import CropPlan, MultiCrop
-from cfamc_zoo.zoo.network.spec import Architecture, Preprocess
+from cfamc_zoo.zoo.network.spec import Preprocess
 from cfamc_zoo.zoo.release import wording
 from cfamc_zoo.zoo.release.config import ReleaseConfig
 from cfamc_zoo.zoo.release.folder import GRAPH, PROBE, PROJECTOR, RESULTS, open_release
@@ -123,7 +124,9 @@ KINDS = {
 
 def make(kind, folder):
     torch.manual_seed(0)
-    architecture = Architecture(width=kind.width, stem=kind.stem, representation=32, projection=16)
+    architecture = ResNetArchitecture(
+        width=kind.width, stem=kind.stem, representation=32, projection=16
+    )
     encoder = Encoder(architecture, preprocess=kind.preprocess).eval()
     others = {}
     if kind.head is not None:
@@ -398,7 +401,7 @@ def test_epochs_are_told_where_all_of_them_were_run(recipe, steps, said):
     ],
 )
 def test_widths_in_words(width, said):
-    assert wording.network(Architecture(backbone="resnet50", width=width)) == said
+    assert ResNetArchitecture(backbone="resnet50", width=width).title == said
 
 
 def test_weights_that_were_changed_are_not_passed_off_as_the_trained_ones(tiny_release):
@@ -409,7 +412,9 @@ def test_weights_that_were_changed_are_not_passed_off_as_the_trained_ones(tiny_r
     digest = open_release(tiny_release).digest
     (said,) = wording.training({}, changes_since(encoder))
     assert f"changed since they were read from `tiny` (sha256 {digest[:12]})" in said
-    assert changes_since(Encoder(Architecture(width=4, representation=32, projection=16))) == {}
+    assert (
+        changes_since(Encoder(ResNetArchitecture(width=4, representation=32, projection=16))) == {}
+    )
 
 
 @pytest.mark.parametrize(

@@ -11,10 +11,9 @@ import typer
 from cfamc_zoo.cli import output
 from cfamc_zoo.cli.opening import open_model
 from cfamc_zoo.cli.options import Json, Model
+from cfamc_zoo.embedding.backends import BACKENDS
 from cfamc_zoo.errors import UnknownNameError
 from cfamc_zoo.zoo.network.spec import FEATURES
-
-BACKENDS = ("onnx", "torch")
 
 
 def embed(
@@ -28,7 +27,7 @@ def embed(
     features: Annotated[
         str, typer.Option(help="backbone, representation or projection.")
     ] = "backbone",
-    backend: Annotated[str, typer.Option(help="onnx or torch.")] = "onnx",
+    backend: Annotated[str, typer.Option(help=f"{' or '.join(BACKENDS)}.")] = "onnx",
     device: Annotated[str | None, typer.Option(help="cpu or cuda.")] = None,
     batch_size: Annotated[int, typer.Option(min=1, help="Images at a time.")] = 32,
     threads: Annotated[

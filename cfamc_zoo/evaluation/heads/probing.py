@@ -54,7 +54,8 @@ def probe_images(
         raise UsageError("test_images and test_labels go together; give both or neither")
     if isinstance(model, Encoder):
         # A copy, so that the caller's stays in its mode and on its device.
-        encoder, own = copy.deepcopy(model).eval().requires_grad_(False), "representation"
+        encoder = copy.deepcopy(model).eval().requires_grad_(False)
+        own = encoder.architecture.probed_feature
         torch_device = find_device(device) if device else next(model.parameters()).device
     else:
         release = resolve(model)

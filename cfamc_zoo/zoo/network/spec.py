@@ -10,50 +10,6 @@ from cfamc_zoo.errors import UnknownNameError, UsageError
 Feature = Literal["backbone", "representation", "projection"]
 FEATURES: tuple[Feature, ...] = ("backbone", "representation", "projection")
 
-BACKBONE_BLOCKS: dict[str, tuple[Literal["basic", "bottleneck"], tuple[int, ...]]] = {
-    "resnet18": ("basic", (2, 2, 2, 2)),
-    "resnet34": ("basic", (3, 4, 6, 3)),
-    "resnet50": ("bottleneck", (3, 4, 6, 3)),
-}
-
-
-@dataclass(frozen=True)
-class Architecture:
-    """A ResNet and the projector on top of it."""
-
-    backbone: str = "resnet18"
-    stem: Literal["cifar", "imagenet"] = "cifar"
-    width: int = 64  # channels of the first stage; 64 is the standard network
-    representation: int = 4096  # outputs of the first projector block
-    projection: int = 1024  # outputs of the projector; what the loss sees
-
-    def __post_init__(self) -> None:
-        if self.backbone not in BACKBONE_BLOCKS:
-            raise UnknownNameError("backbone", self.backbone, BACKBONE_BLOCKS)
-        if self.stem not in ("cifar", "imagenet"):
-            raise UnknownNameError("stem", self.stem, ("cifar", "imagenet"))
-        for name in ("width", "representation", "projection"):
-            value = getattr(self, name)
-            if type(value) is not int or not 1 <= value <= 65536:
-                raise UsageError(f"{name} is {value!r}; it must be a whole number in 1..65536")
-
-    @property
-    def features(self) -> int:
-        """Width of the backbone's output."""
-        expansion = 4 if BACKBONE_BLOCKS[self.backbone][0] == "bottleneck" else 1
-        return 8 * self.width * expansion
-
-    def dimension(self, feature: str) -> int:
-        """Number of values of one image's `feature`."""
-        sizes = {
-            "backbone": self.features,
-            "representation": self.representation,
-            "projection": self.projection,
-        }
-        if feature not in sizes:
-            raise UnknownNameError("feature", feature, sizes)
-        return sizes[feature]
-
 
 @dataclass(frozen=True)
 class Preprocess:

@@ -8,7 +8,9 @@ from dataclasses import asdict, dataclass, field, fields
 from typing import Any, TypeVar
 
 from cfamc_zoo.errors import ReleaseError, UsageError
-from cfamc_zoo.zoo.network.spec import Architecture, Preprocess
+from cfamc_zoo.zoo.network.families.architecture import Architecture
+from cfamc_zoo.zoo.network.families.known import family_of
+from cfamc_zoo.zoo.network.spec import Preprocess
 
 FORMAT_VERSION = 1
 SHA256 = re.compile("[0-9a-f]{64}")
@@ -66,6 +68,18 @@ def _check_parts(values: Any, where: str, parts: Mapping[str, Any]) -> None:
             raise UsageError(f"{where}: {name} is {values[name]!r}, which it cannot be")
 
 
+def _architecture(values: dict[str, Any], where: str) -> Architecture:
+    try:
+        family, sizes = family_of(values)
+    except UsageError as error:
+        raise ReleaseError(f"{where}: {error}; upgrade cfamc-zoo") from error
+    return from_mapping(family, sizes, where)
+
+
+def _preprocess(values: dict[str, Any], where: str) -> Preprocess:
+    return from_mapping(Preprocess, values, where)
+
+
 @dataclass(frozen=True)
 class ReleaseConfig:
     """`config.json`: what pins every other file of a release but its README."""
@@ -95,7 +109,7 @@ class ReleaseConfig:
         _check_parts(self.provenance, "provenance", PROVENANCE_PARTS)
 
     def to_json(self) -> dict[str, Any]:
-        return asdict(self)
+        return {**asdict(self), "architecture": self.architecture.to_json()}
 
     @classmethod
     def from_json(cls, values: dict[str, Any], where: str = "config.json") -> ReleaseConfig:
@@ -115,10 +129,10 @@ class ReleaseConfig:
                 f"{FORMAT_VERSION}; upgrade cfamc-zoo"
             )
         values = dict(values)
-        for key, part in (("architecture", Architecture), ("preprocess", Preprocess)):
+        for key, read in (("architecture", _architecture), ("preprocess", _preprocess)):
             if not isinstance(values.get(key), dict):
                 raise ReleaseError(f"{where}: {key} must be an object")
-            values[key] = from_mapping(part, values[key], f"{where}: {key}")
+            values[key] = read(values[key], f"{where}: {key}")
         threat = values.get("threat_model")
         named = isinstance(threat, dict) and all(
             isinstance(threat.get(key), str) for key in ("norm", "eps")

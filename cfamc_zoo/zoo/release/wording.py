@@ -2,24 +2,12 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from fractions import Fraction
 from typing import Any
 
 from cfamc_zoo.errors import ReleaseError
-from cfamc_zoo.zoo.network.spec import Architecture
 
-STANDARD_WIDTH = 64
-PARTS = {
-    Fraction(1, 2): "half the usual width",
-    Fraction(1, 4): "a quarter of the usual width",
-    Fraction(1, 8): "an eighth of the usual width",
-    Fraction(1, 16): "a sixteenth of the usual width",
-    Fraction(2): "twice the usual width",
-    Fraction(4): "four times the usual width",
-}
 # Objectives that need no labels, by their kind in a recipe.
 WITHOUT_LABELS = {"emp": "EMP-SSL", "nt-xent": "SimCLR"}
 NOT_RECORDED = "not recorded"
@@ -39,16 +27,6 @@ def readable(name: str) -> Iterator[None]:
             f"nothing can be said of {name!r}: {error!r} in its config.json; export the release "
             "again"
         ) from error
-
-
-def network(architecture: Architecture) -> str:
-    """ "ResNet-18 of a quarter of the usual width"."""
-    name = re.sub(r"^resnet(\d+)$", r"ResNet-\1", architecture.backbone)
-    width = Fraction(architecture.width, STANDARD_WIDTH)
-    if width == 1:
-        return name
-    plain = f"width {architecture.width}, where {STANDARD_WIDTH} is usual"
-    return f"{name} of {PARTS.get(width, plain)}"
 
 
 def threat(threat_model: Mapping[str, Any], recipe: object) -> str:
