@@ -103,6 +103,8 @@ def _use(release: Release, head: Head | None) -> dict[str, Any]:
         "shell": quote(config.name),
         "size": preprocess.size,
         "dimension": config.architecture.dimension("backbone"),
+        "shorter": preprocess.shorter_side,
+        "interpolation": preprocess.interpolation,
         "normalized": (preprocess.mean, preprocess.std) != ((0, 0, 0), (1, 1, 1)),
         "mean": ", ".join(map(str, preprocess.mean)),
         "std": ", ".join(map(str, preprocess.std)),

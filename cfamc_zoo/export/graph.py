@@ -15,6 +15,7 @@ import numpy as np
 import onnx
 import torch
 from onnx import TensorProto, helper, numpy_helper
+from onnxscript import ir, optimizer
 from torch import Tensor, nn
 
 from cfamc_zoo.errors import ReleaseError
@@ -62,6 +63,7 @@ def build_graph(encoder: Encoder, weights: bytes) -> bytes:
     names = encoder.architecture.graph_features
     model = to_onnx(GraphFeatures(encoder).eval(), example, names, optimize=False)
     _drop_zero_biases(model.graph)
+    model = _fold_sizes(model)
     _point_into(model, weights)
     for node in model.graph.node:  # names of this machine's files, of no use to a reader
         del node.metadata_props[:]
@@ -103,6 +105,25 @@ def _drop_zero_biases(graph: onnx.GraphProto) -> None:
             kept.append(node)
     del graph.node[:]
     graph.node.extend(reversed(kept))
+
+
+def _fold_sizes(model: onnx.ModelProto) -> onnx.ModelProto:
+    """The same with what is known of sizes computed; no weight is touched.
+
+    How large every tensor is then follows from the graph, as those who open it ask.
+    """
+    graph = ir.serde.deserialize_model(model)
+    optimizer.fold_constants(
+        graph,
+        onnx_shape_inference=True,
+        should_fold=lambda node: None if not any(map(_is_weight, node.inputs)) else False,
+    )
+    optimizer.remove_unused_nodes(graph)
+    return ir.serde.serialize_model(graph)
+
+
+def _is_weight(value: ir.Value | None) -> bool:
+    return value is not None and value.is_initializer()
 
 
 def _point_into(model: onnx.ModelProto, weights: bytes) -> None:

@@ -7,11 +7,10 @@ from shlex import quote
 
 import numpy as np
 import torch
-from PIL import Image
 
 from cfamc_zoo.errors import ReleaseError
 from cfamc_zoo.zoo.device import environment
-from cfamc_zoo.zoo.images.preprocess import fit, to_input
+from cfamc_zoo.zoo.images.preprocess import fit_all, to_input
 from cfamc_zoo.zoo.network.spec import Preprocess
 from cfamc_zoo.zoo.onnx.session import open_session
 from cfamc_zoo.zoo.release.folder import Release
@@ -92,9 +91,7 @@ def sized(images: np.ndarray, preprocess: Preprocess) -> np.ndarray:
     The first n, as many as are compared at that size.
     """
     images = images[: max(COMPARED_LEAST, COMPARED_PIXELS // preprocess.size**2)]
-    if images.shape[1:3] != (preprocess.size, preprocess.size):
-        images = np.stack([fit(Image.fromarray(image), preprocess) for image in images])
-    return to_input(images)
+    return to_input(fit_all(images, preprocess))
 
 
 @dataclass(frozen=True)

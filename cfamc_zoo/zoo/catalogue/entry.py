@@ -34,7 +34,7 @@ def entry_of(release: Release, *, repo: str, revision: str) -> ModelSpec:
         name=config.name,
         title=f"{config.architecture.title}, {how}",
         architecture=config.architecture.to_json(),
-        preprocess=asdict(config.preprocess),
+        preprocess=config.preprocess.to_json(),
         recipe=str(config.recipe.get("name", "")),
         licence=config.licence,
         repo=repo,

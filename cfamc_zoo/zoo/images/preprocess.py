@@ -3,9 +3,9 @@
 EXIF orientation is applied; the first frame of an animation is taken; 16-bit and float images
 are scaled by their own type's range, not by their content (`pixels.py`); colours become sRGB
 through the embedded profile (`colour.py`); transparency is laid over white; then the shorter
-side is resized to the model's input by Pillow's bicubic filter (which widens when it shrinks, so
-it does not alias), and the centre cropped. An sRGB image of the right size is left as it is, pixel
-by pixel.
+side is resized to the model's input, or to what its crop leaves of it, by Pillow's bicubic or
+bilinear filter (which widens when it shrinks, so it does not alias), and the centre cropped. An
+sRGB image of the right size, where no crop is taken, is left as it is, pixel by pixel.
 """
 
 from __future__ import annotations
@@ -24,6 +24,10 @@ from cfamc_zoo.zoo.images.colour import to_srgb
 from cfamc_zoo.zoo.images.pixels import read_pixels
 from cfamc_zoo.zoo.network.spec import Preprocess
 
+RESAMPLING = {
+    "bicubic": Image.Resampling.BICUBIC,
+    "bilinear": Image.Resampling.BILINEAR,
+}
 PIXEL_LIMIT = 178_956_970  # of the image as stored: Pillow's own bound, 512 MiB of RGB
 WHITE = (255, 255, 255, 255)
 # Raised whenever the same file gives other pixels: vectors of two versions do not go together.
@@ -88,15 +92,15 @@ def fit(image: Image.Image, preprocess: Preprocess) -> np.ndarray:
     colours, alpha = read_pixels(image)
     convert = to_srgb(profile, colours.mode) if isinstance(profile, bytes) else None
     width, height = colours.size
-    left, top, side = crop(width, height, size)
+    left, top, side = crop(width, height, size, preprocess.shorter_side)
     factor = 1
     if convert is not None and alpha is None and colours.mode in ("RGB", "CMYK"):
         factor = max(1, min(width, height) // max(CONVERTED_SIDE, 4 * size))
         colours = colours.reduce(factor) if factor > 1 else colours
     image = over_white(_eight_bits(colours) if convert is None else convert(colours), alpha)
-    if (width, height) != (size, size):
+    if not is_ready(width, height, preprocess):
         box = (left / factor, top / factor, (left + side) / factor, (top + side) / factor)
-        image = image.resize((size, size), Image.Resampling.BICUBIC, box=box)
+        image = image.resize((size, size), RESAMPLING[preprocess.interpolation], box=box)
     return np.asarray(image)
 
 
@@ -109,30 +113,52 @@ def fit_floats(pixels: np.ndarray, preprocess: Preprocess) -> np.ndarray:
     size = preprocess.size
     height, width = pixels.shape[:2]
     planes = np.broadcast_to(pixels if pixels.ndim == 3 else pixels[..., None], (height, width, 3))
-    if (width, height) == (size, size):
+    if is_ready(width, height, preprocess):
         return planes
-    left, top, side = crop(width, height, size)
+    left, top, side = crop(width, height, size, preprocess.shorter_side)
+    resampling = RESAMPLING[preprocess.interpolation]
     # One axis after the other, and clipped between them as 8 bits are.
     across, down = (left, 0, left + side, height), (0, top, size, top + side)
     resized = []
     for channel in range(3):
         plane = np.ascontiguousarray(planes[..., channel])
         for shape, box in (((size, height), across), ((size, size), down)):
-            image = Image.fromarray(plane).resize(shape, Image.Resampling.BICUBIC, box=box)
+            image = Image.fromarray(plane).resize(shape, resampling, box=box)
             plane = np.asarray(image).clip(0, 1)
         resized.append(plane)
     return np.stack(resized, 2)
 
 
-def crop(width: int, height: int, size: int) -> tuple[float, float, int]:
+def fit_all(images: np.ndarray, preprocess: Preprocess) -> np.ndarray:
+    """(N, H, W, 3) uint8 as (N, S, S, 3), each image as `fit` has it."""
+    height, width = images.shape[1:3]
+    if is_ready(width, height, preprocess):
+        return images
+    return np.stack([fit(Image.fromarray(image), preprocess) for image in images])
+
+
+def is_ready(width: int, height: int, preprocess: Preprocess) -> bool:
+    """Whether an image of that size becomes the input as it is, pixel by pixel."""
+    size = preprocess.size
+    return (width, height, preprocess.shorter_side) == (size, size, size)
+
+
+def crop(width: int, height: int, size: int, shorter_side: int) -> tuple[float, float, float]:
     """Left, top and side of the square that becomes the input, in the image's own pixels.
 
     Cropped there and then resized: the same pixels, and a 1 x 10000 strip stays small.
+
+    Args:
+        size: of the input.
+        shorter_side: that the whole image would be resized to.
     """
     side = min(width, height)
-    whole = (max(size, round(length * size / side)) for length in (width, height))
-    left, top = ((length - size) / 2 * side / size for length in whole)
-    return left, top, side
+    whole = (max(shorter_side, round(length * shorter_side / side)) for length in (width, height))
+    margins = [(length - size) / 2 for length in whole]
+    if shorter_side > size:  # of the resized image whole pixels, as torchvision crops
+        margins = [round(margin) for margin in margins]
+    left, top = (margin * side / shorter_side for margin in margins)
+    return left, top, side * size / shorter_side
 
 
 def _eight_bits(colours: Image.Image) -> Image.Image:

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from cfamc_zoo.errors import DataError, UsageError
+from cfamc_zoo.errors import DataError, ReleaseError, UsageError
 from cfamc_zoo.zoo.network.families.architecture import Architecture
 from cfamc_zoo.zoo.network.spec import Preprocess
 
@@ -113,10 +113,18 @@ class Encoder(nn.Module):
             UsageError: a feature that this network has not, or the projection of an encoder that
                 was loaded without its projector.
             DataError: the images are of another type or shape.
+            ReleaseError: the network gives other features than its architecture says.
         """
-        self.architecture.dimension(feature)
+        self.architecture.dimension(feature)  # refuses what there is not
         check_images(images, next(self.backbone.parameters()).dtype)
+        self._check_size(images)
         x = self.backbone(self.normalize(images))
+        width = self.architecture.dimension("backbone")
+        if x.shape[1:] != (width,):
+            raise ReleaseError(
+                f"{self.architecture.name} gives features of {tuple(x.shape[1:])} where its config "
+                f"has {width}; export it again"
+            )
         if feature == "backbone":
             return x
         x = self.representation(x)
@@ -128,6 +136,14 @@ class Encoder(nn.Module):
                 "representation, or a release that has projector.safetensors"
             )
         return F.normalize(self.projector(x), dim=1)
+
+    def _check_size(self, images: Tensor) -> None:
+        size = self.architecture.fixed_size
+        if size is not None and images.shape[2:] != (size, size):
+            raise DataError(
+                f"images are {tuple(images.shape)}, and {self.architecture.name} takes {size} x "
+                f"{size} pixels alone; resize them"
+            )
 
 
 def make_layers(architecture: Architecture) -> dict[str, nn.Module]:

@@ -14,7 +14,9 @@ from cfamc_zoo.errors import ReleaseError, first_line
 from cfamc_zoo.zoo.release.config import ReleaseConfig
 
 # Integers say how large things are: only these may make them, and from small constants.
-MAKES_INTEGERS = frozenset({"Constant", "Expand", "Identity", "Reshape", "Shape", "Squeeze"})
+MAKES_INTEGERS = frozenset(
+    {"Concat", "Constant", "Expand", "Gather", "Identity", "Reshape", "Shape", "Slice", "Squeeze"}
+)
 LARGEST = 65536  # of a constant integer, and of a dimension that is not known beforehand
 
 
@@ -47,6 +49,7 @@ def check_graph_is_an_encoder(model: Any, config: ReleaseConfig, where: str) -> 
     except Exception as error:  # it raises its own errors, protobuf's and plain ones
         raise _refused(where, error) from error
     _check_sizes(inferred, config, where)
+    _check_features(inferred, config, where)
 
 
 def _names(graph: Any) -> Iterator[Any]:
@@ -115,6 +118,18 @@ def _check_sizes(graph: Any, config: ReleaseConfig, where: str) -> None:
             whole = value.elem_type in (TensorProto.INT64, TensorProto.INT32)
             if whole and node.op_type not in MAKES_INTEGERS:
                 raise ReleaseError(f"{where}: {node.op_type} makes integers; export it again")
+
+
+def _check_features(graph: Any, config: ReleaseConfig, where: str) -> None:
+    """Outputs are as wide as what is made of them will be."""
+    expected = config.architecture.dimensions
+    for output in graph.output:
+        sizes = [d.dim_value for d in output.type.tensor_type.shape.dim][1:]
+        if output.name in expected and sizes != [expected[output.name]]:
+            raise ReleaseError(
+                f"{where} gives features of {sizes} as {output.name}, where the config has "
+                f"{expected[output.name]}; export it again"
+            )
 
 
 def _rank(value: Any) -> int:

@@ -56,7 +56,10 @@ class FileRecord:
 
 # What the rest of a recipe is, training alone knows.
 RECIPE_PARTS = {"name": str, "data": str, "adversary": dict, "views": dict}
-PROVENANCE_PARTS = {"seconds": (int, float), "imported": dict, "from": dict, "changed_since": dict}
+PROVENANCE_PARTS = {
+    "seconds": (int, float),
+    **dict.fromkeys(("imported", "weights", "from", "changed_since"), dict),
+}
 
 
 def _check_parts(values: Any, where: str, parts: Mapping[str, Any]) -> None:
@@ -99,6 +102,9 @@ class ReleaseConfig:
             value = getattr(self, name)
             if not isinstance(value, str) or not value.isprintable() or not 1 <= len(value) <= 255:
                 raise UsageError(f"{name} is {value!r}; it must be 1 to 255 printable characters")
+        size = self.architecture.fixed_size
+        if size not in (None, self.preprocess.size):
+            raise UsageError(f"size is {self.preprocess.size}; its network takes {size} alone")
         _check_parts(self.threat_model, "threat_model", {"norm": str, "eps": str})
         if self.threat_model and set(self.threat_model) != {"norm", "eps"}:
             raise UsageError(
@@ -109,7 +115,8 @@ class ReleaseConfig:
         _check_parts(self.provenance, "provenance", PROVENANCE_PARTS)
 
     def to_json(self) -> dict[str, Any]:
-        return {**asdict(self), "architecture": self.architecture.to_json()}
+        parts = {part: getattr(self, part).to_json() for part in ("architecture", "preprocess")}
+        return asdict(self) | parts
 
     @classmethod
     def from_json(cls, values: dict[str, Any], where: str = "config.json") -> ReleaseConfig:

@@ -11,6 +11,13 @@ from cfamc_zoo.errors import ReleaseError
 # Objectives that need no labels, by their kind in a recipe.
 WITHOUT_LABELS = {"emp": "EMP-SSL", "nt-xent": "SimCLR"}
 NOT_RECORDED = "not recorded"
+# Where the weights of a network came from that was trained elsewhere, by their kind.
+WEIGHTS = {
+    "random": "of random weights (seed {seed}): it was never trained",
+    "file": f"with the weights of `{{name}}`; how these were trained is {NOT_RECORDED}",
+    "repository": "with the weights of `{name}` on the Hub (revision {revision}); how these were "
+    f"trained is {NOT_RECORDED} here",
+}
 
 
 @contextmanager
@@ -62,6 +69,8 @@ def origin(
         if data := data_of(recipe, provenance):
             words.append(f"on {data}")
         return " ".join(filter(None, words))
+    if weights := provenance.get("weights"):
+        return WEIGHTS[weights["kind"]].format(**weights)
     if imported := provenance.get("imported"):
         return (
             f"imported from a checkpoint of layout {imported['layout']}; how that was trained is "
@@ -83,9 +92,9 @@ def training(recipe: Mapping[str, Any], provenance: Mapping[str, Any]) -> list[s
         done.append(f"seed {recipe['seed']}")
     sentences = [", ".join(filter(None, done))]
     if seconds := provenance.get("seconds"):
-        where = f" on {provenance['device']}" if "device" in provenance else ""
+        device = f" on {provenance['device']}" if "device" in provenance else ""
         torch = f" (torch {provenance['torch']})" if "torch" in provenance else ""
-        sentences.append(f"{duration(seconds)} of training{where}{torch}")
+        sentences.append(f"{duration(seconds)} of training{device}{torch}")
     if average := averaging(recipe.get("averaging")):
         sentences.append(average)
     if before := provenance.get("from"):

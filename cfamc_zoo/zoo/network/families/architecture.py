@@ -52,6 +52,7 @@ class Architecture(ABC):
             each but the first reads what the one before it gives.
         projector: the same of one module, from the representation to the projection; "" where
             networks of the family have none.
+        extra: of this package, which its torch modules need; ONNX Runtime needs none.
         operators: of ONNX, which graphs of the family may use.
         buffers_are_stored: whether files of weights hold every buffer, so that none need be
             computed when a network is made for them.
@@ -60,6 +61,7 @@ class Architecture(ABC):
     family: ClassVar[str]
     layers: ClassVar[str]
     projector: ClassVar[str] = ""
+    extra: ClassVar[str] = ""
     operators: ClassVar[frozenset[str]] = CONVOLUTIONAL
     buffers_are_stored: ClassVar[bool] = True
 
@@ -87,6 +89,11 @@ class Architecture(ABC):
     @abstractmethod
     def activations(self) -> int:
         """Values that no activation has more of, for each pixel of the input."""
+
+    @property
+    def fixed_size(self) -> int | None:
+        """Pixels a side of the input, where no others are taken."""
+        return None
 
     @property
     def description(self) -> str:

@@ -8,8 +8,11 @@ from typing import Any
 from cfamc_zoo.errors import UnknownNameError, UsageError
 from cfamc_zoo.zoo.network.families.architecture import Architecture
 from cfamc_zoo.zoo.network.families.resnet import ResNetArchitecture
+from cfamc_zoo.zoo.network.families.timm import TimmArchitecture
 
-FAMILIES: dict[str, type[Architecture]] = {kind.family: kind for kind in (ResNetArchitecture,)}
+FAMILIES: dict[str, type[Architecture]] = {
+    family.family: family for family in (ResNetArchitecture, TimmArchitecture)
+}
 UNNAMED = ResNetArchitecture.family  # of a config that names none
 
 
