@@ -177,8 +177,7 @@ def test_a_crop_is_the_centre_of_the_whole_image_resized(height, width, interpol
     whole = F.resize(Image.fromarray(pixels), 40, F.InterpolationMode(interpolation))
     expected = np.asarray(F.center_crop(whole, [32, 32])).astype(int)
     got = read_image(encode(Image.fromarray(pixels)), spec)
-    # The longer side is a part of a pixel longer there.
-    assert np.abs(got - expected).mean() < 4
+    assert np.abs(got - expected).max() <= 2  # a box in floats, rounded twice
     floats = preprocess.fit_floats(pixels.astype(np.float32) / 255, spec)
     assert np.abs(floats * 255 - got).max() <= 1.01
     assert np.array_equal(preprocess.fit_all(pixels[None], spec)[0], got)

@@ -92,14 +92,15 @@ def fit(image: Image.Image, preprocess: Preprocess) -> np.ndarray:
     colours, alpha = read_pixels(image)
     convert = to_srgb(profile, colours.mode) if isinstance(profile, bytes) else None
     width, height = colours.size
-    left, top, side = crop(width, height, size, preprocess.shorter_side)
+    edges = crop(width, height, size, preprocess.shorter_side)
     factor = 1
     if convert is not None and alpha is None and colours.mode in ("RGB", "CMYK"):
         factor = max(1, min(width, height) // max(CONVERTED_SIDE, 4 * size))
         colours = colours.reduce(factor) if factor > 1 else colours
     image = over_white(_eight_bits(colours) if convert is None else convert(colours), alpha)
     if not is_ready(width, height, preprocess):
-        box = (left / factor, top / factor, (left + side) / factor, (top + side) / factor)
+        left, top, right, bottom = (edge / factor for edge in edges)
+        box = (left, top, right, bottom)
         image = image.resize((size, size), RESAMPLING[preprocess.interpolation], box=box)
     return np.asarray(image)
 
@@ -115,10 +116,10 @@ def fit_floats(pixels: np.ndarray, preprocess: Preprocess) -> np.ndarray:
     planes = np.broadcast_to(pixels if pixels.ndim == 3 else pixels[..., None], (height, width, 3))
     if is_ready(width, height, preprocess):
         return planes
-    left, top, side = crop(width, height, size, preprocess.shorter_side)
+    left, top, right, bottom = crop(width, height, size, preprocess.shorter_side)
     resampling = RESAMPLING[preprocess.interpolation]
     # One axis after the other, and clipped between them as 8 bits are.
-    across, down = (left, 0, left + side, height), (0, top, size, top + side)
+    across, down = (left, 0, right, height), (0, top, size, bottom)
     resized = []
     for channel in range(3):
         plane = np.ascontiguousarray(planes[..., channel])
@@ -143,8 +144,10 @@ def is_ready(width: int, height: int, preprocess: Preprocess) -> bool:
     return (width, height, preprocess.shorter_side) == (size, size, size)
 
 
-def crop(width: int, height: int, size: int, shorter_side: int) -> tuple[float, float, float]:
-    """Left, top and side of the square that becomes the input, in the image's own pixels.
+def crop(
+    width: int, height: int, size: int, shorter_side: int
+) -> tuple[float, float, float, float]:
+    """Left, top, right and bottom of what becomes the input, in the image's own pixels.
 
     Cropped there and then resized: the same pixels, and a 1 x 10000 strip stays small.
 
@@ -153,12 +156,15 @@ def crop(width: int, height: int, size: int, shorter_side: int) -> tuple[float, 
         shorter_side: that the whole image would be resized to.
     """
     side = min(width, height)
-    whole = (max(shorter_side, round(length * shorter_side / side)) for length in (width, height))
-    margins = [(length - size) / 2 for length in whole]
-    if shorter_side > size:  # of the resized image whole pixels, as torchvision crops
-        margins = [round(margin) for margin in margins]
-    left, top = (margin * side / shorter_side for margin in margins)
-    return left, top, side * size / shorter_side
+    if shorter_side > size:  # whole pixels of the resized image, as torchvision has them
+        wholes = [length * shorter_side // side for length in (width, height)]
+        margins = [round((whole - size) / 2) for whole in wholes]
+        scales = [width / wholes[0], height / wholes[1]]
+        left, top = (m * scale for m, scale in zip(margins, scales, strict=True))
+        return left, top, left + size * scales[0], top + size * scales[1]
+    whole = (max(size, round(length * size / side)) for length in (width, height))
+    left, top = ((length - size) / 2 * side / size for length in whole)
+    return left, top, left + side, top + side
 
 
 def _eight_bits(colours: Image.Image) -> Image.Image:
