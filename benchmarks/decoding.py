@@ -83,8 +83,7 @@ def ours(factor: int) -> Way:
 
 
 def resized(pixels: np.ndarray, size: int) -> np.ndarray:
-    left, top, side = crop(pixels.shape[1], pixels.shape[0], size)
-    box = (left, top, left + side, top + side)
+    box = crop(pixels.shape[1], pixels.shape[0], size, size)
     image = Image.fromarray(pixels).resize((size, size), Image.Resampling.BICUBIC, box=box)
     return np.asarray(image)
 

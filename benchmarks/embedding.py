@@ -37,7 +37,8 @@ from cfamc_zoo.datasets import load_dataset
 from cfamc_zoo.export.release import export_release
 from cfamc_zoo.zoo.catalogue.registry import bundled_folder, default_model
 from cfamc_zoo.zoo.network.encoder import Encoder
-from cfamc_zoo.zoo.network.spec import Architecture, Preprocess
+from cfamc_zoo.zoo.network.families.resnet import ResNetArchitecture
+from cfamc_zoo.zoo.network.spec import Preprocess
 from cfamc_zoo.zoo.release.config import FORMAT_VERSION, ReleaseConfig
 from cfamc_zoo.zoo.release.folder import open_release
 from cfamc_zoo.zoo.release.loading import load_encoder
@@ -62,7 +63,7 @@ print(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1024)
 
 def full_width(folder: Path) -> Path:
     torch.manual_seed(0)
-    architecture = Architecture()
+    architecture = ResNetArchitecture()
     encoder = Encoder(architecture).eval()
     config = ReleaseConfig(
         FORMAT_VERSION, "resnet18", architecture, Preprocess(), {}, {}, {}, "Apache-2.0"

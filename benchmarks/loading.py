@@ -31,7 +31,7 @@ from cfamc_zoo.export.single_file import export_single_file
 from cfamc_zoo.zoo.catalogue.registry import default_model
 from cfamc_zoo.zoo.catalogue.resolve import resolve
 from cfamc_zoo.zoo.network.encoder import Encoder
-from cfamc_zoo.zoo.network.spec import Architecture
+from cfamc_zoo.zoo.network.families.resnet import ResNetArchitecture
 from cfamc_zoo.zoo.onnx.cache import open_kept_session
 from cfamc_zoo.zoo.release.folder import MODEL, open_release
 
@@ -96,7 +96,9 @@ def main() -> None:
         folder.mkdir(exist_ok=True)
         full = folder / "full"
         if not full.exists():
-            save_encoder(Encoder(Architecture()).eval(), full, images=images, data="cifar10-sample")
+            save_encoder(
+                Encoder(ResNetArchitecture()).eval(), full, images=images, data="cifar10-sample"
+            )
         for label, name in (("thin", default_model()), ("full", str(full))):
             single = folder / f"{label}.onnx"
             if not single.exists():

@@ -79,9 +79,8 @@ def part_of(word: str, found: AttackedNeighbours, shown: int, config: ReleaseCon
         attacked=found.attacked[:shown],
         images=found.images[:shown],
     )
-    network = f"{config.architecture.backbone}, width {config.architecture.width}"
     facts = [
-        ("network", network),
+        ("network", config.architecture.description),
         ("trained against", wording.threat(config.threat_model, config.recipe)),
         *(("training", text) for text in wording.training(config.recipe, config.provenance)),
     ]

@@ -14,7 +14,8 @@ from cfamc_zoo.datasets import load_dataset
 from cfamc_zoo.export.release import export_release
 from cfamc_zoo.zoo.network.classifier import Classifier
 from cfamc_zoo.zoo.network.encoder import Encoder, build_projector
-from cfamc_zoo.zoo.network.spec import Architecture, Preprocess
+from cfamc_zoo.zoo.network.families.resnet import ResNetArchitecture
+from cfamc_zoo.zoo.network.spec import Preprocess
 from cfamc_zoo.zoo.release.config import ReleaseConfig
 from cfamc_zoo.zoo.release.folder import PROBE
 from cfamc_zoo.zoo.release.loading import probe_bytes
@@ -41,7 +42,7 @@ def randomize_batchnorm(module):
 
 def make_encoder(width=4):
     torch.manual_seed(0)
-    architecture = Architecture(width=width, representation=32, projection=16)
+    architecture = ResNetArchitecture(width=width, representation=32, projection=16)
     encoder = Encoder(architecture, projector=build_projector(architecture))
     randomize_batchnorm(encoder)
     return encoder.eval().requires_grad_(False)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from functools import partial as bind
 
 import pyarrow as pa
@@ -107,7 +107,7 @@ def describe(release: Release, settings: Settings) -> dict[str, str]:
         "backend": settings.backend,
         "scaling": "unit" if settings.normalize else "none",
         "preprocessing": json.dumps(
-            {**asdict(release.config.preprocess), "version": PREPROCESSING}
+            {**release.config.preprocess.to_json(), "version": PREPROCESSING}
         ),
         "cfamc-zoo": __version__,
     }

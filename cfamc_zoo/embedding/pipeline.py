@@ -6,10 +6,10 @@ from collections.abc import Generator, Iterable, Iterator
 from contextlib import closing
 from dataclasses import dataclass, replace
 from itertools import islice
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from cfamc_zoo.embedding.backends import Backend
 from cfamc_zoo.embedding.items import Failed, Item
 from cfamc_zoo.errors import DataError
 from cfamc_zoo.folders import PLUGINS, image_suffixes, suffix_of
@@ -17,6 +17,9 @@ from cfamc_zoo.zoo.ahead import ahead
 from cfamc_zoo.zoo.images.decoding import decode_ahead
 from cfamc_zoo.zoo.images.preprocess import read_image, to_input
 from cfamc_zoo.zoo.network.spec import Preprocess
+
+if TYPE_CHECKING:
+    from cfamc_zoo.embedding.backends import Backend
 
 AHEAD = 4  # batches being decoded or waiting, beside the one in the model
 GONE = Failed("its content was given up when it had been read")

@@ -8,7 +8,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
-from PIL import Image
 
 from cfamc_zoo.datasets import NAMED, SAMPLES, LabelledImages, load_dataset
 from cfamc_zoo.errors import DataError, UsageError
@@ -17,7 +16,7 @@ from cfamc_zoo.folders import Labelled, describe, find_labelled, find_parts, nam
 from cfamc_zoo.parquet import find_parquet, read_encoded
 from cfamc_zoo.progress import Say
 from cfamc_zoo.zoo.images.decoding import read_images
-from cfamc_zoo.zoo.images.preprocess import fit
+from cfamc_zoo.zoo.images.preprocess import fit_all
 from cfamc_zoo.zoo.network.head import Split
 from cfamc_zoo.zoo.network.spec import Preprocess
 from cfamc_zoo.zoo.release.folder import PROBE, Release
@@ -263,7 +262,7 @@ def _rows_of_set(dataset: LabelledImages, preprocess: Preprocess) -> Rows:
         dataset.labels,
         dataset.classes,
         digest.hexdigest(),
-        lambda chosen: sized(dataset.images[chosen], preprocess),
+        lambda chosen: fit_all(dataset.images[chosen], preprocess),
         "named",
     )
 
@@ -314,10 +313,3 @@ def _read(sources: Sequence[Path | bytes | None], preprocess: Preprocess) -> np.
             raise DataError(f"{what} cannot be used: {image}; remove it") from image
         images[i] = image
     return images
-
-
-def sized(images: np.ndarray, preprocess: Preprocess) -> np.ndarray:
-    """(N, H, W, 3) uint8 as (N, S, S, 3)."""
-    if images.shape[1:3] == (preprocess.size, preprocess.size):
-        return images
-    return np.stack([fit(Image.fromarray(image), preprocess) for image in images])

@@ -113,21 +113,34 @@ def _use(release: Release, head: Head | None) -> dict[str, Any]:
     preprocess = config.preprocess
     return {
         "config": config,
-        "a": config.architecture,
-        "network": wording.network(config.architecture),
+        "network": config.architecture,
         "origin": wording.origin(config.recipe, config.provenance, config.threat_model),
         "known": _is_known(release),
         "quoted": json.dumps(config.name, ensure_ascii=False),
         "shell": quote(config.name),
         "size": preprocess.size,
+        "dimension": config.architecture.dimension("backbone"),
+        "shorter": preprocess.shorter_side,
+        "interpolation": preprocess.interpolation,
         "normalized": (preprocess.mean, preprocess.std) != ((0, 0, 0), (1, 1, 1)),
         "mean": ", ".join(map(str, preprocess.mean)),
         "std": ", ".join(map(str, preprocess.std)),
         "head": head,
         "graph": release.has(GRAPH),
-        "projector": release.has(PROJECTOR),
+        "features": _features(release),
         "threat": config.threat_model,
     }
+
+
+def _features(release: Release) -> str:
+    """ "`backbone` (128 values), `representation` (256) and, with torch, `projection` (64)"."""
+    architecture = release.config.architecture
+    sizes = architecture.dimensions
+    shown = [f"`{name}` ({sizes[name]})" for name in architecture.graph_features]
+    shown[0] = shown[0].replace(")", " values)")
+    if "projection" in sizes and release.has(PROJECTOR):
+        return f"{', '.join(shown)} and,\nwith torch, `projection` ({sizes['projection']})"
+    return " and ".join([", ".join(shown[:-1]), shown[-1]] if shown[1:] else shown)
 
 
 def _measured(rows: Rows) -> dict[str, Any]:

@@ -20,9 +20,10 @@ from torch import Tensor
 
 from cfamc_zoo.errors import ReleaseError, UnknownNameError, UsageError, first_line
 from cfamc_zoo.export.unopened import Unopened, other_kind, stand_in
-from cfamc_zoo.export.wrappers import choose, find_state_dict, place
+from cfamc_zoo.export.wrappers import Rule, choose, find_state_dict, place
 from cfamc_zoo.zoo.network.encoder import Encoder, build_projector
-from cfamc_zoo.zoo.network.spec import BACKBONE_BLOCKS, Architecture, Preprocess
+from cfamc_zoo.zoo.network.families.resnet import BACKBONE_BLOCKS, ResNetArchitecture
+from cfamc_zoo.zoo.network.spec import Preprocess
 
 BACKBONE = r"(?:conv1|bn1|layer[1-4])\..+"
 # By layout: patterns of keys and what they become; "" leaves them out.
@@ -86,9 +87,15 @@ def import_checkpoint(path: Path, layout: str, *, normalization: str | None = No
     normalization = normalization or USUAL[layout]
     if normalization not in NORMALIZATIONS:
         raise UnknownNameError("normalization", normalization, NORMALIZATIONS)
-    content, unopened = _read(path)
+    content, unopened = read_file(path)
     state, beside = find_state_dict(content, repr(str(path)))
-    tensors, left_out = _renamed(state, layout, f"{layout} file {str(path)!r}")
+    tensors, left_out = renamed(
+        state,
+        LAYOUTS[layout],
+        f"{layout} file {str(path)!r}",
+        first="backbone.conv1.weight",
+        remedy=lambda: _other_layout(state),
+    )
     architecture = _architecture(tensors, str(path))
     if "representation.0.weight" not in tensors:
         tensors |= _repeating_representation(architecture.features)
@@ -100,12 +107,17 @@ def import_checkpoint(path: Path, layout: str, *, normalization: str | None = No
         preprocess=Preprocess(size=size, mean=shift.mean, std=shift.std),
         projector=build_projector(architecture) if projected else None,
     )
-    _load(encoder, tensors, f"{str(path)!r} does not fit, if it is {layout}")
+    load_tensors(encoder, tensors, f"{str(path)!r} does not fit, if it is {layout}")
     left_out = [*left_out, *beside]
     return Imported(encoder.eval().requires_grad_(False), tuple(left_out), tuple(unopened))
 
 
-def _load(encoder: Encoder, tensors: dict[str, Tensor], where: str) -> None:
+def load_tensors(encoder: Encoder, tensors: dict[str, Tensor], where: str) -> None:
+    """Puts all of the tensors into the encoder, and all that it needs from them.
+
+    Raises:
+        ReleaseError: one is missing, or of another shape; its message begins with `where`.
+    """
     expected = encoder.state_dict()
     # Files from before torch 0.4.1 have no such counts, and nothing needs them.
     counts = {k: v for k, v in expected.items() if k.endswith(".num_batches_tracked")}
@@ -120,7 +132,7 @@ def _load(encoder: Encoder, tensors: dict[str, Tensor], where: str) -> None:
     encoder.load_state_dict(tensors, strict=True)
 
 
-def _read(path: Path) -> tuple[Any, list[str]]:
+def read_file(path: Path) -> tuple[Any, list[str]]:
     """What a file holds, and the names of the classes in it that were not opened."""
     where = repr(str(path))
     try:
@@ -186,17 +198,35 @@ def _safetensors(path: Path) -> dict[str, Tensor]:
         raise ReleaseError(f"{str(path)!r} is not safetensors: {first_line(error)}") from error
 
 
-def _renamed(state: dict[str, Any], layout: str, where: str) -> tuple[dict[str, Tensor], list[str]]:
-    """Tensors under our names, and the keys that are left out."""
-    places = {key: place(key, LAYOUTS[layout]) for key in state}
+def renamed(
+    state: dict[str, Any],
+    rules: Sequence[Rule],
+    where: str,
+    *,
+    first: str,
+    remedy: Callable[[], str],
+) -> tuple[dict[str, Tensor], list[str]]:
+    """Tensors under our names, and the keys that are left out.
+
+    Args:
+        state: a state dict.
+        rules: patterns of its keys and what they become; "" leaves them out.
+        where: what it is, as errors begin with it.
+        first: one of our names, which tells where in the state dict a network is.
+        remedy: what to do about keys that no rule takes.
+
+    Raises:
+        ReleaseError: keys that no rule takes, two of one name, or several networks.
+    """
+    places = {key: place(key, rules) for key in state}
     unknown = [k for k, found in places.items() if not found and isinstance(state[k], Tensor)]
     if unknown:
         raise ReleaseError(
             f"{where} has {len(unknown)} keys of no such layout: {', '.join(sorted(unknown)[:3])}; "
-            f"{_other_layout(state)}"
+            f"{remedy()}"
         )
     found = {key: it for key, it in places.items() if it}
-    networks = [it.prefix for it in found.values() if it.name == "backbone.conv1.weight"]
+    networks = [it.prefix for it in found.values() if it.name == first]
     prefix = choose(dict.fromkeys(networks), where)
     tensors: dict[str, Tensor] = {}
     left_out = [key for key in state if key not in found]  # which hold no tensors
@@ -221,7 +251,7 @@ def _other_layout(state: dict[str, Any]) -> str:
     return f"no --layout has them ({', '.join(LAYOUTS)}): save the network's own state_dict() alone"
 
 
-def _architecture(tensors: dict[str, Tensor], where: str) -> Architecture:
+def _architecture(tensors: dict[str, Tensor], where: str) -> ResNetArchitecture:
     """Sizes as the tensors have them."""
     try:
         stem = tensors["backbone.conv1.weight"]
@@ -234,7 +264,7 @@ def _architecture(tensors: dict[str, Tensor], where: str) -> Architecture:
         shape: Callable[[str, int], int] = lambda key, default: (  # noqa: E731
             tensors[key].shape[0] if key in tensors else default
         )
-        return Architecture(
+        return ResNetArchitecture(
             backbone=backbone,
             stem={3: "cifar", 7: "imagenet"}[kernel],  # type: ignore[arg-type]
             width=width,

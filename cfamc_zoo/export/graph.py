@@ -15,6 +15,7 @@ import numpy as np
 import onnx
 import torch
 from onnx import TensorProto, helper, numpy_helper
+from onnxscript import ir, optimizer
 from torch import Tensor, nn
 
 from cfamc_zoo.errors import ReleaseError
@@ -22,20 +23,25 @@ from cfamc_zoo.zoo.network.encoder import Encoder
 from cfamc_zoo.zoo.onnx.exporter import to_onnx
 from cfamc_zoo.zoo.release.folder import MODEL
 
-OUTPUTS = ("backbone", "representation")
 GRAPH_LIMIT = 300_000  # bytes
 STORED = {"F16": TensorProto.FLOAT16, "F32": TensorProto.FLOAT, "I64": TensorProto.INT64}
 
 
-class BothFeatures(nn.Module):
+class GraphFeatures(nn.Module):
+    """The features that a graph gives, all from one pass."""
+
     def __init__(self, encoder: Encoder):
         super().__init__()
-        self.normalize, self.backbone = encoder.normalize, encoder.backbone
-        self.representation = encoder.representation
+        self.names = encoder.architecture.graph_features
+        self.normalize = encoder.normalize
+        for name in self.names:
+            self.add_module(name, getattr(encoder, name))
 
-    def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
-        features = self.backbone(self.normalize(images))
-        return features, self.representation(features)
+    def forward(self, images: Tensor) -> tuple[Tensor, ...]:
+        features = [self.normalize(images)]
+        for name in self.names:
+            features.append(self.get_submodule(name)(features[-1]))
+        return tuple(features[1:])
 
 
 def build_graph(encoder: Encoder, weights: bytes) -> bytes:
@@ -46,16 +52,18 @@ def build_graph(encoder: Encoder, weights: bytes) -> bytes:
         weights: what `zoo.release.loading.save_release` wrote for it.
 
     Returns:
-        The serialized graph: input `images` (N, 3, S, S) float32 in [0, 1]; outputs `backbone`
-        and `representation`, float32.
+        The serialized graph: input `images` (N, 3, S, S) float32 in [0, 1]; outputs the
+        architecture's `graph_features`, float32.
 
     Raises:
         ReleaseError: a parameter of the graph is not among the weights, or the graph is large.
     """
     size = encoder.preprocess.size
     example = torch.zeros(2, 3, size, size)
-    model = to_onnx(BothFeatures(encoder).eval(), example, OUTPUTS, optimize=False)
+    names = encoder.architecture.graph_features
+    model = to_onnx(GraphFeatures(encoder).eval(), example, names, optimize=False)
     _drop_zero_biases(model.graph)
+    model = _fold_sizes(model)
     _point_into(model, weights)
     for node in model.graph.node:  # names of this machine's files, of no use to a reader
         del node.metadata_props[:]
@@ -97,6 +105,25 @@ def _drop_zero_biases(graph: onnx.GraphProto) -> None:
             kept.append(node)
     del graph.node[:]
     graph.node.extend(reversed(kept))
+
+
+def _fold_sizes(model: onnx.ModelProto) -> onnx.ModelProto:
+    """The same with what is known of sizes computed; no weight is touched.
+
+    How large every tensor is then follows from the graph, as those who open it ask.
+    """
+    graph = ir.serde.deserialize_model(model)
+    optimizer.fold_constants(
+        graph,
+        onnx_shape_inference=True,
+        should_fold=lambda node: None if not any(map(_is_weight, node.inputs)) else False,
+    )
+    optimizer.remove_unused_nodes(graph)
+    return ir.serde.serialize_model(graph)
+
+
+def _is_weight(value: ir.Value | None) -> bool:
+    return value is not None and value.is_initializer()
 
 
 def _point_into(model: onnx.ModelProto, weights: bytes) -> None:

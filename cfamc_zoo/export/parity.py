@@ -7,12 +7,10 @@ from shlex import quote
 
 import numpy as np
 import torch
-from PIL import Image
 
 from cfamc_zoo.errors import ReleaseError
-from cfamc_zoo.export.graph import OUTPUTS
 from cfamc_zoo.zoo.device import environment
-from cfamc_zoo.zoo.images.preprocess import fit, to_input
+from cfamc_zoo.zoo.images.preprocess import fit_all, to_input
 from cfamc_zoo.zoo.network.spec import Preprocess
 from cfamc_zoo.zoo.onnx.session import open_session
 from cfamc_zoo.zoo.release.folder import Release
@@ -41,7 +39,7 @@ def measure_parity(release: Release, images: np.ndarray) -> dict[str, Parity]:
     x = sized(images, release.config.preprocess)
     encoder = load_encoder(release)
     result = {}
-    for feature in OUTPUTS:
+    for feature in release.config.architecture.graph_features:
         with torch.no_grad():
             reference = encoder(torch.from_numpy(x), feature).numpy()
         parity = compare(reference, open_session(release, feature)(x))
@@ -93,9 +91,7 @@ def sized(images: np.ndarray, preprocess: Preprocess) -> np.ndarray:
     The first n, as many as are compared at that size.
     """
     images = images[: max(COMPARED_LEAST, COMPARED_PIXELS // preprocess.size**2)]
-    if images.shape[1:3] != (preprocess.size, preprocess.size):
-        images = np.stack([fit(Image.fromarray(image), preprocess) for image in images])
-    return to_input(images)
+    return to_input(fit_all(images, preprocess))
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ from torch import nn
 
 from cfamc_zoo.atomic import atomic_file
 from cfamc_zoo.errors import OutputExistsError, ReleaseError
-from cfamc_zoo.export.graph import OUTPUTS, BothFeatures
+from cfamc_zoo.export.graph import GraphFeatures
 from cfamc_zoo.export.parity import RELATIVE_LIMIT, Parity, compare, sized
 from cfamc_zoo.zoo.onnx.exporter import INPUT, to_onnx
 from cfamc_zoo.zoo.onnx.runtime import make_session
@@ -31,8 +31,8 @@ def export_single_file(
     Args:
         release: its float16 weights are written float32.
         path: must not exist.
-        kind: "features" has the outputs `backbone` and `representation`; "classifier" fuses the
-            released head and has the output `logits`.
+        kind: "features" has the architecture's `graph_features` as outputs; "classifier" fuses
+            the released head and has the output `logits`.
         images: (N, H, W, 3) uint8, to compare with torch on.
 
     Returns:
@@ -50,7 +50,8 @@ def export_single_file(
     if kind == "classifier":
         module, names = load_probe(release).eval(), ["logits"]
     else:
-        module, names = BothFeatures(load_encoder(release)).eval(), list(OUTPUTS)
+        module = GraphFeatures(load_encoder(release)).eval()
+        names = list(release.config.architecture.graph_features)
     size = release.config.preprocess.size
     example = torch.zeros(2, 3, size, size)
     content = to_onnx(module, example, names).SerializeToString()

@@ -37,7 +37,7 @@ def _measure_statistics(encoder: Encoder, engine: Engine, step: int) -> None:
     for done in range(-(-STATISTICS_CROPS // batch)):
         for norm in norms:
             norm.momentum = 1 / (done + 1)  # the mean over all batches so far
-        crops = engine.seen(step + done).contiguous(memory_format=engine.layout)
+        crops = engine.seen(step + done).contiguous(memory_format=engine.memory_format)
         with torch.no_grad():
             encoder(crops, "projection")
     for norm, momentum in zip(norms, momenta, strict=True):

@@ -48,7 +48,8 @@ class Engine:
         UsageError: fewer images than one batch, or one that does not divide among processes.
     """
 
-    layout = torch.channels_last  # of weights and crops; see `_layout`
+    # Of weights and crops; None is what suits the network.
+    layout: torch.memory_format | None = None
 
     def __init__(
         self,
@@ -59,7 +60,8 @@ class Engine:
     ):
         _check_images(recipe, images)
         self.recipe = recipe
-        self.layout = _layout(recipe, device, self.layout)
+        suits = getattr(torch, recipe.encoder.layout(device.type))
+        self.memory_format: torch.memory_format = self.layout or suits
         share = recipe.batch_size // world_size()
         self.part = slice(rank() * share, (rank() + 1) * share)  # of the batch, this process's
         self.batches = Batches(recipe, images, device, self.part)
@@ -69,7 +71,7 @@ class Engine:
         projector = build_projector(recipe.encoder)
         encoder = start or Encoder(recipe.encoder)
         encoder.projector = encoder.projector or projector
-        encoder = encoder.to(device).to(memory_format=self.layout).train().requires_grad_()
+        encoder = encoder.to(device).to(memory_format=self.memory_format).train().requires_grad_()
         self.encoder = synchronize(encoder, device)
         self.encoder.preprocess = replace(self.encoder.preprocess, size=recipe.size)
         self.averaged: AveragedModel | None = None  # of the weights, after each batch
@@ -161,7 +163,7 @@ class Engine:
         self.delta.copy_(whole[:, self.part].flatten(0, 1))
 
     def _objective(self, network: nn.Module, crops: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
-        crops = crops.contiguous(memory_format=self.layout)
+        crops = crops.contiguous(memory_format=self.memory_format)
         reduced = self.precision != torch.float32
         with torch.autocast(crops.device.type, self.precision, enabled=reduced):
             z = network(crops, "projection")
@@ -199,20 +201,6 @@ def _check_images(recipe: Recipe, images: np.ndarray) -> None:
             f"images are {images.shape[1:]}, the recipe's are {recipe.size} pixels wide and "
             f"high; resize them or --set size={images.shape[1]}"
         )
-
-
-def _layout(
-    recipe: Recipe, device: torch.device, wanted: torch.memory_format
-) -> torch.memory_format:
-    """Channels-last, but for networks of fewer than 8 channels on a CPU.
-
-    There a channels-last training step corrupted the heap: at widths 2 and 4, not at 8 and 16,
-    with torch 2.14.1 on a processor with AVX2 alone. Which operation does it is not known. Such
-    networks are for trying things out, and the plain layout serves them.
-    """
-    if device.type == "cpu" and recipe.encoder.width < 8:
-        return torch.contiguous_format
-    return wanted
 
 
 def learning_rate(recipe: Recipe, update: int, epoch_steps: int) -> float:

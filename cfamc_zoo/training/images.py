@@ -15,12 +15,11 @@ import tempfile
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from PIL import Image
 
 from cfamc_zoo.atomic import storage_errors
 from cfamc_zoo.datasets import NAMED, SAMPLES, load_dataset
@@ -29,7 +28,7 @@ from cfamc_zoo.folders import describe, find_below, find_parts, name_of
 from cfamc_zoo.parquet import count_rows, find_parquet, iterate_encoded
 from cfamc_zoo.progress import Progress, Say, silent
 from cfamc_zoo.zoo.images.decoding import Source, read_images
-from cfamc_zoo.zoo.images.preprocess import PREPROCESSING, fit
+from cfamc_zoo.zoo.images.preprocess import PREPROCESSING, fit_all
 from cfamc_zoo.zoo.network.spec import Preprocess
 from cfamc_zoo.zoo.onnx.cache import cache_folder
 
@@ -170,9 +169,7 @@ def _of_set(name: str, preprocess: Preprocess, say: Say) -> TrainingImages:
         say(f"{name} holds test images: fine for trying things out, not for results")
         split = "test"
     images = load_dataset(name, split).images
-    if images.shape[1] != preprocess.size:
-        images = np.stack([fit(Image.fromarray(image), preprocess) for image in images])
-    return TrainingImages(images, name, "")
+    return TrainingImages(fit_all(images, preprocess), name, "")
 
 
 @dataclass(frozen=True)
@@ -215,7 +212,7 @@ def _kept(found: _Found, preprocess: Preprocess, say: Say, watch: _Watch) -> _Ke
 
 def _key(paths: Sequence[Path], preprocess: Preprocess) -> str:
     """Of the files by name, size and time, and of what is made of them."""
-    key = hashlib.sha256(f"{VERSION} {PREPROCESSING}{json.dumps(asdict(preprocess))}".encode())
+    key = hashlib.sha256(f"{VERSION} {PREPROCESSING}{json.dumps(preprocess.to_json())}".encode())
     for path in paths:
         try:
             found = path.stat()

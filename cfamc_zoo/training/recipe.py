@@ -18,7 +18,7 @@ from cfamc_zoo.training.compilation import Compilation
 from cfamc_zoo.training.objectives import Objective
 from cfamc_zoo.training.objectives.emp import Emp
 from cfamc_zoo.typed import LEAVES, Leaf, read
-from cfamc_zoo.zoo.network.spec import Architecture
+from cfamc_zoo.zoo.network.families.resnet import ResNetArchitecture
 from cfamc_zoo.zoo.threat import Threat, threat_of
 
 RECIPES = resources.files(__package__) / "recipes"
@@ -135,7 +135,7 @@ class Recipe:
     # Decay, a batch, of the exponential average of the weights that is released; 0 releases the
     # weights themselves.
     averaging: float = 0.0
-    encoder: Architecture = field(default_factory=Architecture)
+    encoder: ResNetArchitecture = field(default_factory=ResNetArchitecture)
     views: Views = field(default_factory=Views)
     objective: Objective = field(default_factory=Emp)
     adversary: Adversary = field(default_factory=NoAdversary)

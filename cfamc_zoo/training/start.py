@@ -36,6 +36,11 @@ def start_from(name: str, recipe: Recipe) -> Start:
         ZooError: as `resolve` and `load_encoder`.
     """
     release = resolve(name)
+    if not isinstance(release.config.architecture, type(recipe.encoder)):
+        raise UsageError(
+            f"{name!r} is of the family {release.config.architecture.family}, and training makes "
+            f"{recipe.encoder.family}; start from a release of that family"
+        )
     theirs, ours = asdict(release.config.architecture), asdict(recipe.encoder)
     differing = [key for key in ours if theirs[key] != ours[key]]
     if differing:

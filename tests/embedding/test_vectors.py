@@ -45,7 +45,18 @@ def test_names_and_values_are_the_command_lines(tiny_release, sample):
     """Each option of `cfamc-zoo embed` that concerns vectors is a keyword of the same name."""
     by_flag = set(inspect.signature(command.embed).parameters)
     by_keyword = set(inspect.signature(cfamc_zoo.embed).parameters) - {"images"}
-    of_files = {"inputs", "null", "out", "columns", "overwrite", "update", "by", "on_error", "json"}
+    of_files = {
+        "inputs",
+        "null",
+        "out",
+        "columns",
+        "overwrite",
+        "update",
+        "by",
+        "on_error",
+        "json",
+        "dtype",
+    }
     assert by_flag - by_keyword == of_files
     assert by_keyword <= by_flag
     options = {"model": str(tiny_release), "backend": "torch", "device": "cpu", "threads": 1}

@@ -145,8 +145,9 @@ def test_sizes_that_are_none(release, size):
 
 
 def constant_elsewhere(graph):
-    tensor = next(n for n in graph.node if n.op_type == "Constant").attribute[0]
-    tensor.CopyFrom(helper.make_attribute("value", helper.make_tensor("", 1, [1], [0.0])))
+    value = helper.make_tensor("", 1, [1], [0.0])
+    graph.node.append(helper.make_node("Constant", [], ["elsewhere"], value=value))
+    tensor = graph.node[-1].attribute[0]
     tensor.t.ClearField("float_data")
     tensor.t.data_location = TensorProto.EXTERNAL
     tensor.t.external_data.add(key="location", value="/etc/passwd")

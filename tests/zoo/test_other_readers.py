@@ -9,7 +9,7 @@ from torch import nn
 from torchvision.models import resnet18
 
 from cfamc_zoo.zoo.network.encoder import Encoder
-from cfamc_zoo.zoo.network.spec import Architecture
+from cfamc_zoo.zoo.network.families.resnet import ResNetArchitecture
 from cfamc_zoo.zoo.release.folder import MODEL
 from cfamc_zoo.zoo.release.loading import save_release
 from tests.conftest import make_config, randomize_batchnorm
@@ -34,7 +34,7 @@ def timm_names():
 
 def test_the_readmes_lines_fill_a_resnet18_that_is_not_ours(tmp_path, monkeypatch):
     torch.manual_seed(0)
-    ours = Encoder(Architecture(representation=16, projection=8))
+    ours = Encoder(ResNetArchitecture(representation=16, projection=8))
     randomize_batchnorm(ours)
     save_release(tmp_path / "release", ours, make_config(ours))
     stored = load_file(tmp_path / "release" / MODEL)

@@ -6,8 +6,9 @@ import struct
 import numpy as np
 import pytest
 from PIL import Image, ImageFile
+from torchvision.transforms import functional as F
 
-from cfamc_zoo.errors import DataError
+from cfamc_zoo.errors import DataError, UsageError
 from cfamc_zoo.zoo.images import preprocess
 from cfamc_zoo.zoo.images.preprocess import read_image, to_input
 from cfamc_zoo.zoo.network.spec import Preprocess
@@ -165,3 +166,30 @@ def test_input_is_in_zero_to_one_and_channels_first():
     assert x.shape == (1, 3, 32, 32)
     assert x.dtype == np.float32
     np.testing.assert_array_equal(x[0, 1], images[0, :, :, 1].astype(np.float32) / 255)
+
+
+@pytest.mark.parametrize("interpolation", ["bicubic", "bilinear"])
+@pytest.mark.parametrize(("height", "width"), [(100, 140), (32, 32), (33, 47)])
+def test_a_crop_is_the_centre_of_the_whole_image_resized(height, width, interpolation):
+    spec = Preprocess(size=32, crop=0.8, interpolation=interpolation)
+    assert spec.shorter_side == 40
+    pixels = random_rgb(height, width)
+    whole = F.resize(Image.fromarray(pixels), 40, F.InterpolationMode(interpolation))
+    expected = np.asarray(F.center_crop(whole, [32, 32])).astype(int)
+    got = read_image(encode(Image.fromarray(pixels)), spec)
+    assert np.abs(got - expected).max() <= 2  # a box in floats, rounded twice
+    floats = preprocess.fit_floats(pixels.astype(np.float32) / 255, spec)
+    assert np.abs(floats * 255 - got).max() <= 1.01
+    assert np.array_equal(preprocess.fit_all(pixels[None], spec)[0], got)
+
+
+def test_a_config_knows_of_a_crop_where_there_is_one():
+    assert "crop" not in SPEC.to_json()
+    spec = Preprocess(crop=0.875, interpolation="bilinear")
+    assert Preprocess(**spec.to_json()) == spec
+
+
+@pytest.mark.parametrize("wrong", [{"crop": 0}, {"crop": True}, {"crop": 1.5}, {"crop": "1"}])
+def test_an_impossible_crop(wrong):
+    with pytest.raises(UsageError, match="crop is .*; it must be a number in"):
+        Preprocess(**wrong)

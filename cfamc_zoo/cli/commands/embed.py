@@ -10,6 +10,7 @@ import typer
 from cfamc_zoo.cli import output
 from cfamc_zoo.cli.opening import open_model
 from cfamc_zoo.cli.options import Json, Model
+from cfamc_zoo.embedding.backends import BACKENDS
 from cfamc_zoo.errors import UnknownNameError, UsageError
 from cfamc_zoo.zoo.network.spec import FEATURES
 
@@ -17,7 +18,6 @@ if TYPE_CHECKING:
     from cfamc_zoo.embedding.job import Outcome
     from cfamc_zoo.embedding.outputs import Output
 
-BACKENDS = ("onnx", "torch")
 DTYPES = ("float32", "float16")
 BY = ("mtime", "content")
 ON_ERROR = ("fail", "skip")
@@ -42,7 +42,7 @@ def embed(
     features: Annotated[
         str, typer.Option(help="backbone, representation or projection.")
     ] = "backbone",
-    backend: Annotated[str, typer.Option(help="onnx or torch.")] = "onnx",
+    backend: Annotated[str, typer.Option(help=f"{' or '.join(BACKENDS)}.")] = "onnx",
     device: Annotated[str | None, typer.Option(help="cpu or cuda.")] = None,
     batch_size: Annotated[int, typer.Option(min=1, help="Images at a time.")] = 32,
     threads: Annotated[

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from cfamc_zoo.zoo.release.folder import Release
 
 
+TIMM = "timm:"
 SHOWN = 10  # names in a line
 
 
@@ -27,7 +28,7 @@ def export(
     run: Annotated[
         Path,
         typer.Argument(
-            help="A training run, a model or its folder, or with --layout a checkpoint."
+            help="A training run, a model or its folder, timm:NAME, or with --layout a checkpoint."
         ),
     ],
     out: Annotated[Path | None, typer.Option("-o", "--output", help="Folder to make.")] = None,
@@ -48,6 +49,17 @@ def export(
     ] = None,
     normalization: Annotated[
         str | None, typer.Option(help="With --layout: none, imagenet or cifar.")
+    ] = None,
+    weights: Annotated[
+        str | None,
+        typer.Option(help="Of timm:NAME: a file, or random. [default: timm's own, from the Hub]"),
+    ] = None,
+    size: Annotated[
+        int | None, typer.Option(min=1, help="Of timm:NAME's input. [default: timm's]")
+    ] = None,
+    settings: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="KEY=VALUE", help="Of timm:NAME: an argument, as img_size."),
     ] = None,
     json: Json = False,
 ) -> None:
@@ -86,7 +98,14 @@ def export(
     from cfamc_zoo.zoo.release.loading import attach_probe
 
     with output.progress(f"reading {run.name}", None):
-        encoder, config = _source(run, layout, normalization)
+        if str(run).startswith(TIMM):
+            if layout or normalization:
+                raise UsageError(f"--layout is for a checkpoint, and {str(run)!r} is a network")
+            encoder, config = _of_timm(str(run), weights, settings or (), size)
+        elif weights or size or settings:
+            raise UsageError(f"--weights, --size and --set go with {TIMM}NAME, not {str(run)!r}")
+        else:
+            encoder, config = _source(run, layout, normalization)
     others = {}
     if probe is not None:
         if not probe.is_file():
@@ -122,6 +141,20 @@ def _some(names: Sequence[str]) -> str:
 
 def _release(run: Path) -> Release:
     return open_model(str(run))
+
+
+def _of_timm(
+    name: str, weights: str | None, settings: Sequence[str], size: int | None
+) -> tuple[Encoder, ReleaseConfig]:
+    """A network of timm's, and what is known of it."""
+    from cfamc_zoo.export.timm_models import import_network
+
+    imported = import_network(
+        name.removeprefix(TIMM), weights=weights, settings=settings, size=size
+    )
+    if imported.left_out:
+        output.note(f"left out: {_some(imported.left_out)}")
+    return imported.encoder, imported.config
 
 
 def _source(

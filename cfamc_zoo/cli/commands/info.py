@@ -51,11 +51,12 @@ def _facts(release: Release) -> list[tuple[str, str]]:
     from cfamc_zoo.zoo.release.probe_file import read_head
 
     config = release.config
-    a, preprocess = config.architecture, config.preprocess
+    architecture, preprocess = config.architecture, config.preprocess
+    here = architecture.graph_features
     facts = [
         ("name", config.name),
-        ("backbone", f"{a.backbone}, {a.stem} stem, width {a.width}"),
-        ("features", f"backbone {a.features}, representation {a.representation}"),
+        ("network", architecture.description),
+        ("features", ", ".join(f"{f} {architecture.dimension(f)}" for f in here)),
         ("input", f"RGB in [0, 1], {preprocess.size} x {preprocess.size}"),
     ]
     with wording.readable(config.name):

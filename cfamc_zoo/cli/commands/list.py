@@ -11,6 +11,7 @@ import typer
 from cfamc_zoo.cli import output
 from cfamc_zoo.cli.options import Json
 from cfamc_zoo.zoo.catalogue import registry
+from cfamc_zoo.zoo.network.families.known import architecture_from
 from cfamc_zoo.zoo.release.results import partial_images
 
 MEASURES = {"clean": registry.CLEAN, "4/255": registry.AT_4, "8/255": registry.AT_8}
@@ -32,12 +33,13 @@ def list(
     rows = [
         (
             spec.name,
-            f"{spec.architecture['backbone']}, width {spec.architecture['width']}",
+            ", ".join((network.name, *network.details[:1])),
             spec.threat(),
             *(_accuracy(spec, measure) for measure in MEASURES.values()),
             "in the package" if spec.bundled else "on the Hub",
         )
         for spec in specs
+        for network in [architecture_from(spec.architecture)]
     ]
     headers = ("name", "backbone", "trained against", *MEASURES, "weights")
     output.table(headers, rows, right=(3, 4, 5))

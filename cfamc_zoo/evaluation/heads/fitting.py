@@ -45,7 +45,8 @@ class ProbeSettings:
     """How a head is fitted.
 
     Attributes:
-        feature: what it reads; "" is what the release's own head reads, else "representation".
+        feature: what it reads; "" is what the release's own head reads, else the
+            architecture's `probed_feature`.
         head: "linear", or "published": the schedule of the paper's script.
         select: what held-out training images choose a linear head by: "clean" or "robust".
         seed: of all draws.
@@ -170,8 +171,10 @@ class FittedProbe:
 
 
 def default_feature(release: Release) -> str:
-    """What the release's own head reads; "representation" where it has none."""
-    return load_probe(release).feature if release.has(PROBE) else "representation"
+    """What the release's own head reads; where it has none, what suits its network."""
+    if release.has(PROBE):
+        return load_probe(release).feature
+    return release.config.architecture.probed_feature
 
 
 def fit_release(

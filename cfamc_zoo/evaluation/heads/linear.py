@@ -70,7 +70,8 @@ def extract(
     Returns:
         (N, D) float32 on the device.
     """
-    network = encoder.to(memory_format=torch.channels_last)
+    layout = getattr(torch, encoder.architecture.layout(device.type))
+    network = encoder.to(memory_format=layout)
     features = torch.empty(len(images), encoder.architecture.dimension(feature), device=device)
     for first in range(0, len(images), batch_size):
         x = network_input(images[first : first + batch_size], device)

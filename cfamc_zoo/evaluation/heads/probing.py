@@ -14,9 +14,10 @@ from cfamc_zoo.datasets import LabelledImages
 from cfamc_zoo.errors import DataError, UsageError
 from cfamc_zoo.evaluation.heads.fitting import FittedProbe, ProbeSettings, default_feature, fit
 from cfamc_zoo.evaluation.sampling import hold_out
-from cfamc_zoo.evaluation.subject import Material, sized
+from cfamc_zoo.evaluation.subject import Material
 from cfamc_zoo.zoo.catalogue.resolve import resolve
 from cfamc_zoo.zoo.device import find_device
+from cfamc_zoo.zoo.images.preprocess import fit_all
 from cfamc_zoo.zoo.network.encoder import Encoder
 from cfamc_zoo.zoo.network.spec import Preprocess
 from cfamc_zoo.zoo.release.loading import load_encoder
@@ -54,7 +55,8 @@ def probe_images(
         )
     if isinstance(model, Encoder):
         # A copy, so that the caller's stays in its mode and on its device.
-        encoder, own = copy.deepcopy(model).eval().requires_grad_(False), "representation"
+        encoder = copy.deepcopy(model).eval().requires_grad_(False)
+        own = encoder.architecture.probed_feature
         device = next(model.parameters()).device
     else:
         release = resolve(model)
@@ -127,9 +129,9 @@ def _pixels(images: Images, preprocess: Preprocess, what: str) -> np.ndarray:
     x = np.asarray(x)
     if x.ndim == 4 and len(x) and x.dtype == np.uint8 and 0 not in x.shape:
         if x.shape[3] == 3:
-            return sized(x, preprocess)
+            return fit_all(x, preprocess)
         if x.shape[1] == 3:
-            return sized(np.ascontiguousarray(x.transpose(0, 2, 3, 1)), preprocess)
+            return fit_all(np.ascontiguousarray(x.transpose(0, 2, 3, 1)), preprocess)
     if x.ndim == 4 and len(x) and x.dtype.kind == "f" and x.shape[1] == 3:
         x = x.astype(np.float32, copy=False)
         if x.min() >= 0 and x.max() <= 1:

@@ -32,9 +32,9 @@ def entry_of(release: Release, *, repo: str, revision: str) -> ModelSpec:
         how = wording.origin(config.recipe, config.provenance, config.threat_model)
     return ModelSpec(
         name=config.name,
-        title=f"{wording.network(config.architecture)}, {how}",
-        architecture=asdict(config.architecture),
-        preprocess=asdict(config.preprocess),
+        title=f"{config.architecture.title}, {how}",
+        architecture=config.architecture.to_json(),
+        preprocess=config.preprocess.to_json(),
         recipe=str(config.recipe.get("name", "")),
         licence=config.licence,
         repo=repo,

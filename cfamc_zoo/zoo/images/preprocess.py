@@ -3,10 +3,10 @@
 EXIF orientation is applied; the first frame of an animation is taken; 16-bit and float images
 are scaled by their own type's range, not by their content (`pixels.py`); colours become sRGB
 through the embedded profile (`colour.py`); transparency is laid over white; then the shorter
-side is resized to the model's input by Pillow's bicubic filter (which widens when it shrinks, so
-it does not alias), and the centre cropped. A JPEG that is much larger than the input is decoded
-at a fraction of its size (`reduction.py`). An sRGB image of the right size is left as it is, pixel
-by pixel.
+side is resized to the model's input, or to what its crop leaves of it, by Pillow's bicubic or
+bilinear filter (which widens when it shrinks, so it does not alias), and the centre cropped. A
+JPEG that is much larger than the input is decoded at a fraction of its size (`reduction.py`). An
+sRGB image of the right size, where no crop is taken, is left as it is, pixel by pixel.
 """
 
 from __future__ import annotations
@@ -27,6 +27,10 @@ from cfamc_zoo.zoo.images.reduction import Reduction, opened_again, reduce_decod
 from cfamc_zoo.zoo.images.room import ROOM
 from cfamc_zoo.zoo.network.spec import Preprocess
 
+RESAMPLING = {
+    "bicubic": Image.Resampling.BICUBIC,
+    "bilinear": Image.Resampling.BILINEAR,
+}
 PIXEL_LIMIT = 178_956_970  # of the image as stored: Pillow's own bound, 512 MiB of RGB
 LARGE = 1 << 28  # bytes of a file that is not read whole: many pages, or more than may be decoded
 WHITE = (255, 255, 255, 255)
@@ -90,12 +94,13 @@ def _fit_within_limit(image: Image.Image, preprocess: Preprocess) -> np.ndarray:
 
 def fit(image: Image.Image, preprocess: Preprocess) -> np.ndarray:
     """An open image as (S, S, 3) uint8. A JPEG that is not loaded may be left smaller."""
-    reduction = reduce_decoding(image, preprocess.size)
+    reduction = reduce_decoding(image, preprocess.shorter_side)
     with ROOM.taken(image.width * image.height):
-        return _fit_decoded(image, reduction, preprocess.size)
+        return _fit_decoded(image, reduction, preprocess)
 
 
-def _fit_decoded(image: Image.Image, reduction: Reduction, size: int) -> np.ndarray:
+def _fit_decoded(image: Image.Image, reduction: Reduction, preprocess: Preprocess) -> np.ndarray:
+    size = preprocess.size
     profile = None if image.mode == "LAB" else image.info.get("icc_profile")
     colours, alpha = read_pixels(image)
     convert = to_srgb(profile, colours.mode) if isinstance(profile, bytes) else None
@@ -105,10 +110,11 @@ def _fit_decoded(image: Image.Image, reduction: Reduction, size: int) -> np.ndar
         factor = max(1, min(colours.size) // max(CONVERTED_SIDE, 4 * size))
         colours = colours.reduce(factor) if factor > 1 else colours
     image = over_white(_eight_bits(colours) if convert is None else convert(colours), alpha)
-    if (width, height) != (size, size):
-        a, b, c, d = reduction.square(*crop(width, height, size))
-        box = (a / factor, b / factor, c / factor, d / factor)
-        image = image.resize((size, size), Image.Resampling.BICUBIC, box=box)
+    if not is_ready(width, height, preprocess):
+        edges = reduction.box(*crop(width, height, size, preprocess.shorter_side))
+        left, top, right, bottom = (edge / factor for edge in edges)
+        box = (left, top, right, bottom)
+        image = image.resize((size, size), RESAMPLING[preprocess.interpolation], box=box)
     return np.asarray(image)
 
 
@@ -121,30 +127,57 @@ def fit_floats(pixels: np.ndarray, preprocess: Preprocess) -> np.ndarray:
     size = preprocess.size
     height, width = pixels.shape[:2]
     planes = np.broadcast_to(pixels if pixels.ndim == 3 else pixels[..., None], (height, width, 3))
-    if (width, height) == (size, size):
+    if is_ready(width, height, preprocess):
         return planes
-    left, top, side = crop(width, height, size)
+    left, top, right, bottom = crop(width, height, size, preprocess.shorter_side)
+    resampling = RESAMPLING[preprocess.interpolation]
     # One axis after the other, and clipped between them as 8 bits are.
-    across, down = (left, 0, left + side, height), (0, top, size, top + side)
+    across, down = (left, 0, right, height), (0, top, size, bottom)
     resized = []
     for channel in range(3):
         plane = np.ascontiguousarray(planes[..., channel])
         for shape, box in (((size, height), across), ((size, size), down)):
-            image = Image.fromarray(plane).resize(shape, Image.Resampling.BICUBIC, box=box)
+            image = Image.fromarray(plane).resize(shape, resampling, box=box)
             plane = np.asarray(image).clip(0, 1)
         resized.append(plane)
     return np.stack(resized, 2)
 
 
-def crop(width: int, height: int, size: int) -> tuple[float, float, int]:
-    """Left, top and side of the square that becomes the input, in the image's own pixels.
+def fit_all(images: np.ndarray, preprocess: Preprocess) -> np.ndarray:
+    """(N, H, W, 3) uint8 as (N, S, S, 3), each image as `fit` has it."""
+    height, width = images.shape[1:3]
+    if is_ready(width, height, preprocess):
+        return images
+    return np.stack([fit(Image.fromarray(image), preprocess) for image in images])
+
+
+def is_ready(width: int, height: int, preprocess: Preprocess) -> bool:
+    """Whether an image of that size becomes the input as it is, pixel by pixel."""
+    size = preprocess.size
+    return (width, height, preprocess.shorter_side) == (size, size, size)
+
+
+def crop(
+    width: int, height: int, size: int, shorter_side: int
+) -> tuple[float, float, float, float]:
+    """Left, top, right and bottom of what becomes the input, in the image's own pixels.
 
     Cropped there and then resized: the same pixels, and a 1 x 10000 strip stays small.
+
+    Args:
+        size: of the input.
+        shorter_side: that the whole image would be resized to.
     """
     side = min(width, height)
+    if shorter_side > size:  # whole pixels of the resized image, as torchvision has them
+        wholes = [length * shorter_side // side for length in (width, height)]
+        margins = [round((whole - size) / 2) for whole in wholes]
+        scales = [width / wholes[0], height / wholes[1]]
+        left, top = (m * scale for m, scale in zip(margins, scales, strict=True))
+        return left, top, left + size * scales[0], top + size * scales[1]
     whole = (max(size, round(length * size / side)) for length in (width, height))
     left, top = ((length - size) / 2 * side / size for length in whole)
-    return left, top, side
+    return left, top, left + side, top + side
 
 
 def _eight_bits(colours: Image.Image) -> Image.Image:

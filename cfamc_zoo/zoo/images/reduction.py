@@ -42,10 +42,12 @@ class Reduction:
         across, down = width - left - right, height - top - bottom
         return round(across * self.scale), round(down * self.scale)
 
-    def square(self, left: float, top: float, side: int) -> tuple[float, float, float, float]:
-        """Left, top, right and bottom in decoded pixels of a square in pixels of full size."""
+    def box(
+        self, left: float, top: float, right: float, bottom: float
+    ) -> tuple[float, float, float, float]:
+        """The same edges in decoded pixels, of those in pixels of full size."""
         x, y = self.margins[:2]
-        ends = ((x, left), (y, top), (x, left + side), (y, top + side))
+        ends = ((x, left), (y, top), (x, right), (y, bottom))
         a, b, c, d = (margin + end / self.scale for margin, end in ends)
         return a, b, c, d
 
@@ -58,7 +60,7 @@ def reduce_decoding(image: Image.Image, size: int) -> Reduction:
 
     Args:
         image: any; one that is loaded, or no JPEG, stays as it is.
-        size: of the model's input.
+        size: to which the shorter side will be resized.
     """
     if not awaits(image):
         return WHOLE

@@ -1,16 +1,18 @@
-"""The network: a ResNet backbone, the representation layer and, where present, the projector."""
+"""The network: a backbone, and where it has them a representation layer and a projector."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from importlib import import_module
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from cfamc_zoo.errors import DataError, UnknownNameError, UsageError
-from cfamc_zoo.zoo.network.resnet import ResNet
-from cfamc_zoo.zoo.network.spec import FEATURES, Architecture, Preprocess
+from cfamc_zoo.errors import DataError, ReleaseError, UsageError
+from cfamc_zoo.zoo.network.families.architecture import Architecture
+from cfamc_zoo.zoo.network.spec import Preprocess
 
 
 class Normalize(nn.Module):
@@ -33,11 +35,6 @@ def normalization(preprocess: Preprocess) -> nn.Module:
     """The layer that `preprocess` asks for; nothing where pixels go in as they are."""
     plain = preprocess.mean == (0, 0, 0) and preprocess.std == (1, 1, 1)
     return nn.Identity() if plain else Normalize(preprocess)
-
-
-def projector_block(inputs: int, outputs: int) -> nn.Sequential:
-    """Linear + BatchNorm + ReLU."""
-    return nn.Sequential(nn.Linear(inputs, outputs), nn.BatchNorm1d(outputs), nn.ReLU(inplace=True))
 
 
 def check_images(images: Tensor, dtype: torch.dtype | None = None) -> None:
@@ -76,7 +73,7 @@ class Encoder(nn.Module):
     """Images to features.
 
     Args:
-        architecture: sizes of the network.
+        architecture: of the network.
         preprocess: input size and, where the model has one, its normalization layer.
         projector: the layers behind the representation, or None in a release without them.
     """
@@ -92,8 +89,10 @@ class Encoder(nn.Module):
         self.architecture = architecture
         self.preprocess = preprocess or Preprocess()
         self.normalize = normalization(self.preprocess)
-        self.backbone = ResNet(architecture)
-        self.representation = projector_block(architecture.features, architecture.representation)
+        layers = make_layers(architecture)
+        self.backbone = layers["backbone"]
+        if "representation" in layers:
+            self.representation = layers["representation"]
         self.projector = projector
         # `release.config.ReleaseConfig` of the release that it was loaded from, which sets it.
         self.config: Any = None
@@ -103,20 +102,29 @@ class Encoder(nn.Module):
 
         Args:
             images: (N, 3, H, W) floating point in [0, 1], RGB.
-            feature: "backbone", "representation" or "projection".
+            feature: one of `architecture.dimensions`: "backbone", and where the network has them
+                "representation" and "projection".
 
         Returns:
             (N, D), D = `architecture.dimension(feature)`; the projection has unit L2 norm.
 
         Raises:
             UnknownNameError: no such feature.
-            UsageError: the projection of an encoder that was loaded without its projector.
+            UsageError: a feature that this network has not, or the projection of an encoder that
+                was loaded without its projector.
             DataError: the images are of another type or shape.
+            ReleaseError: the network gives other features than its architecture says.
         """
-        if feature not in FEATURES:
-            raise UnknownNameError("feature", feature, FEATURES)
-        check_images(images, self.backbone.conv1.weight.dtype)
+        self.architecture.dimension(feature)  # refuses what there is not
+        check_images(images, next(self.backbone.parameters()).dtype)
+        self._check_size(images)
         x = self.backbone(self.normalize(images))
+        width = self.architecture.dimension("backbone")
+        if x.shape[1:] != (width,):
+            raise ReleaseError(
+                f"{self.architecture.name} gives features of {tuple(x.shape[1:])} where its config "
+                f"has {width}; export it again"
+            )
         if feature == "backbone":
             return x
         x = self.representation(x)
@@ -129,10 +137,34 @@ class Encoder(nn.Module):
             )
         return F.normalize(self.projector(x), dim=1)
 
+    def _check_size(self, images: Tensor) -> None:
+        size = self.architecture.fixed_size
+        if size is not None and images.shape[2:] != (size, size):
+            raise DataError(
+                f"images are {tuple(images.shape)}, and {self.architecture.name} takes {size} x "
+                f"{size} pixels alone; resize them"
+            )
 
-def build_projector(architecture: Architecture) -> nn.Sequential:
-    """The projector's layers behind the representation: block, then Linear to the projection."""
-    return nn.Sequential(
-        projector_block(architecture.representation, architecture.representation),
-        nn.Linear(architecture.representation, architecture.projection),
-    )
+
+def make_layers(architecture: Architecture) -> dict[str, nn.Module]:
+    """The torch modules of a network, by feature; a projector is not among them."""
+    layers: dict[str, nn.Module] = _function(architecture.layers)(architecture)
+    return layers
+
+
+def build_projector(architecture: Architecture) -> nn.Module:
+    """The layers between the representation and the projection.
+
+    Raises:
+        UsageError: the network has no projection.
+    """
+    architecture.dimension("projection")
+    projector: nn.Module = _function(architecture.projector)(architecture)
+    return projector
+
+
+def _function(place: str) -> Callable[[Architecture], Any]:
+    """What "module:function" names."""
+    module, name = place.split(":")
+    function: Callable[[Architecture], Any] = getattr(import_module(module), name)
+    return function

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from cfamc_zoo.errors import UsageError
 from cfamc_zoo.zoo.network.boxes import Boxes, draw_boxes, resized_crop
 from cfamc_zoo.zoo.network.encoder import Encoder, check_images
-from cfamc_zoo.zoo.network.spec import Architecture
+from cfamc_zoo.zoo.network.families.architecture import Architecture
 
 
 @dataclass(frozen=True)

@@ -1,11 +1,11 @@
-"""torchvision's residual networks without their classifier, of any width and with either stem."""
+"""torchvision's residual networks without their classifier, and the projector on top of them."""
 
 from __future__ import annotations
 
 from torch import Tensor, nn
 from torchvision.models.resnet import BasicBlock, Bottleneck
 
-from cfamc_zoo.zoo.network.spec import BACKBONE_BLOCKS, Architecture
+from cfamc_zoo.zoo.network.families.resnet import BACKBONE_BLOCKS, ResNetArchitecture
 
 
 class ResNet(nn.Module):
@@ -16,7 +16,7 @@ class ResNet(nn.Module):
     max-pool; the ImageNet stem is torchvision's.
     """
 
-    def __init__(self, architecture: Architecture):
+    def __init__(self, architecture: ResNetArchitecture):
         super().__init__()
         kind, depths = BACKBONE_BLOCKS[architecture.backbone]
         block: type[BasicBlock] | type[Bottleneck] = BasicBlock if kind == "basic" else Bottleneck
@@ -59,3 +59,24 @@ class ResNet(nn.Module):
         x = self.maxpool(self.relu(self.bn1(self.conv1(x))))
         x = self.layer4(self.layer3(self.layer2(self.layer1(x))))
         return x.mean((2, 3))
+
+
+def projector_block(inputs: int, outputs: int) -> nn.Sequential:
+    """Linear + BatchNorm + ReLU."""
+    return nn.Sequential(nn.Linear(inputs, outputs), nn.BatchNorm1d(outputs), nn.ReLU(inplace=True))
+
+
+def make_projector(architecture: ResNetArchitecture) -> nn.Sequential:
+    """The projector's layers behind the representation: block, then Linear to the projection."""
+    return nn.Sequential(
+        projector_block(architecture.representation, architecture.representation),
+        nn.Linear(architecture.representation, architecture.projection),
+    )
+
+
+def make_layers(architecture: ResNetArchitecture) -> dict[str, nn.Module]:
+    """Backbone and representation; a projector is not in every release."""
+    return {
+        "backbone": ResNet(architecture),
+        "representation": projector_block(architecture.features, architecture.representation),
+    }

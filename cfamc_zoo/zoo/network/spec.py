@@ -2,57 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Literal
+import math
+from dataclasses import asdict, dataclass
+from typing import Any, Literal
 
 from cfamc_zoo.errors import UnknownNameError, UsageError
 
 Feature = Literal["backbone", "representation", "projection"]
+Interpolation = Literal["bicubic", "bilinear"]
+INTERPOLATIONS: tuple[Interpolation, ...] = ("bicubic", "bilinear")
 FEATURES: tuple[Feature, ...] = ("backbone", "representation", "projection")
-
-BACKBONE_BLOCKS: dict[str, tuple[Literal["basic", "bottleneck"], tuple[int, ...]]] = {
-    "resnet18": ("basic", (2, 2, 2, 2)),
-    "resnet34": ("basic", (3, 4, 6, 3)),
-    "resnet50": ("bottleneck", (3, 4, 6, 3)),
-}
-
-
-@dataclass(frozen=True)
-class Architecture:
-    """A ResNet and the projector on top of it."""
-
-    backbone: str = "resnet18"
-    stem: Literal["cifar", "imagenet"] = "cifar"
-    width: int = 64  # channels of the first stage; 64 is the standard network
-    representation: int = 4096  # outputs of the first projector block
-    projection: int = 1024  # outputs of the projector; what the loss sees
-
-    def __post_init__(self) -> None:
-        if self.backbone not in BACKBONE_BLOCKS:
-            raise UnknownNameError("backbone", self.backbone, BACKBONE_BLOCKS)
-        if self.stem not in ("cifar", "imagenet"):
-            raise UnknownNameError("stem", self.stem, ("cifar", "imagenet"))
-        for name in ("width", "representation", "projection"):
-            value = getattr(self, name)
-            if type(value) is not int or not 1 <= value <= 65536:
-                raise UsageError(f"{name} is {value!r}; it must be a whole number in 1..65536")
-
-    @property
-    def features(self) -> int:
-        """Width of the backbone's output."""
-        expansion = 4 if BACKBONE_BLOCKS[self.backbone][0] == "bottleneck" else 1
-        return 8 * self.width * expansion
-
-    def dimension(self, feature: str) -> int:
-        """Number of values of one image's `feature`."""
-        sizes = {
-            "backbone": self.features,
-            "representation": self.representation,
-            "projection": self.projection,
-        }
-        if feature not in sizes:
-            raise UnknownNameError("feature", feature, sizes)
-        return sizes[feature]
 
 
 @dataclass(frozen=True)
@@ -61,17 +20,20 @@ class Preprocess:
 
     size: int = 32
     resize: Literal["shorter-side"] = "shorter-side"  # then a centre crop
-    interpolation: Literal["bicubic"] = "bicubic"  # Pillow's, with its antialiasing
+    interpolation: Interpolation = "bicubic"  # Pillow's, with its antialiasing
     mean: tuple[float, float, float] = (0.0, 0.0, 0.0)  # a layer of the model, not of the input
     std: tuple[float, float, float] = (1.0, 1.0, 1.0)
+    crop: float = 1.0  # the part of the resized shorter side that the crop keeps
 
     def __post_init__(self) -> None:
         if type(self.size) is not int or not 1 <= self.size <= 4096:
             raise UsageError(f"size is {self.size!r}; it must be a whole number in 1..4096")
         if self.resize != "shorter-side":
             raise UnknownNameError("resize", str(self.resize), ["shorter-side"])
-        if self.interpolation != "bicubic":
-            raise UnknownNameError("interpolation", str(self.interpolation), ["bicubic"])
+        if self.interpolation not in INTERPOLATIONS:
+            raise UnknownNameError("interpolation", str(self.interpolation), INTERPOLATIONS)
+        if type(self.crop) not in (int, float) or not 0.1 <= self.crop <= 1:
+            raise UsageError(f"crop is {self.crop!r}; it must be a number in 0.1..1")
         for name in ("mean", "std"):
             values = tuple(getattr(self, name))
             if len(values) != 3 or not all(type(v) in (int, float) for v in values):
@@ -81,3 +43,15 @@ class Preprocess:
             object.__setattr__(self, name, values)
         if not all(v >= 1e-3 for v in self.std):
             raise UsageError(f"std is {self.std!r}; it must be 0.001 or more")
+
+    @property
+    def shorter_side(self) -> int:
+        """Pixels that an image's shorter side is resized to; its centre becomes the input."""
+        return math.floor(self.size / self.crop)
+
+    def to_json(self) -> dict[str, Any]:
+        """Of fields; the crop only where there is one: older configs do not know it."""
+        values = asdict(self)
+        if self.crop == 1:
+            del values["crop"]
+        return values

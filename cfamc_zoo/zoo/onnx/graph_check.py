@@ -1,4 +1,4 @@
-"""What a released graph may do: the operators of an encoder, on tensors of an encoder's size.
+"""What a released graph may do: its family's operators, on tensors of an encoder's size.
 
 ONNX is a small programming language. Weights cannot execute code, and a graph must not loop for
 ever, fill the memory or read files either.
@@ -13,37 +13,10 @@ from typing import Any
 from cfamc_zoo.errors import ReleaseError, first_line
 from cfamc_zoo.zoo.release.config import ReleaseConfig
 
-# What torch's exporters make of a ResNet, its normalization and its projector block.
-OPERATORS = frozenset(
-    [
-        "Add",
-        "BatchNormalization",
-        "Cast",
-        "CastLike",
-        "Constant",
-        "Conv",
-        "Div",
-        "Expand",
-        "Flatten",
-        "Gemm",
-        "GlobalAveragePool",
-        "Identity",
-        "MatMul",
-        "MaxPool",
-        "Mul",
-        "ReduceMean",
-        "Relu",
-        "Reshape",
-        "Shape",
-        "Sqrt",
-        "Squeeze",
-        "Sub",
-        "Transpose",
-        "Unsqueeze",
-    ]
-)
 # Integers say how large things are: only these may make them, and from small constants.
-MAKES_INTEGERS = frozenset({"Constant", "Expand", "Identity", "Reshape", "Shape", "Squeeze"})
+MAKES_INTEGERS = frozenset(
+    {"Concat", "Constant", "Expand", "Gather", "Identity", "Reshape", "Shape", "Slice", "Squeeze"}
+)
 LARGEST = 65536  # of a constant integer, and of a dimension that is not known beforehand
 
 
@@ -64,7 +37,7 @@ def check_graph_is_an_encoder(model: Any, config: ReleaseConfig, where: str) -> 
     if model.functions or model.graph.sparse_initializer or model.training_info:
         raise ReleaseError(f"{where} is more than an encoder's graph; export it again")
     for node in model.graph.node:
-        if node.domain or node.op_type not in OPERATORS:
+        if node.domain or node.op_type not in config.architecture.operators:
             raise ReleaseError(
                 f"{where} has the operator {f'{node.domain}:{node.op_type}'!r}, which no encoder "
                 "needs; export it again"
@@ -76,6 +49,7 @@ def check_graph_is_an_encoder(model: Any, config: ReleaseConfig, where: str) -> 
     except Exception as error:  # it raises its own errors, protobuf's and plain ones
         raise _refused(where, error) from error
     _check_sizes(inferred, config, where)
+    _check_features(inferred, config, where)
 
 
 def _names(graph: Any) -> Iterator[Any]:
@@ -121,8 +95,7 @@ def _integers(tensor: Any, where: str) -> list[int]:
 def _check_sizes(graph: Any, config: ReleaseConfig, where: str) -> None:
     from onnx import TensorProto
 
-    # The largest activation is that of the first stage: four times its width in a bottleneck.
-    limit = 16 * config.architecture.width * config.preprocess.size**2 + (1 << 24)
+    limit = config.architecture.activations * config.preprocess.size**2 + (1 << 24)
     values = {v.name: v.type.tensor_type for v in (*graph.value_info, *graph.output)}
     batch = {v.type.tensor_type.shape.dim[0].dim_param for v in graph.input if _rank(v)}
     for node in graph.node:
@@ -145,6 +118,18 @@ def _check_sizes(graph: Any, config: ReleaseConfig, where: str) -> None:
             whole = value.elem_type in (TensorProto.INT64, TensorProto.INT32)
             if whole and node.op_type not in MAKES_INTEGERS:
                 raise ReleaseError(f"{where}: {node.op_type} makes integers; export it again")
+
+
+def _check_features(graph: Any, config: ReleaseConfig, where: str) -> None:
+    """Outputs are as wide as what is made of them will be."""
+    expected = config.architecture.dimensions
+    for output in graph.output:
+        sizes = [d.dim_value for d in output.type.tensor_type.shape.dim][1:]
+        if output.name in expected and sizes != [expected[output.name]]:
+            raise ReleaseError(
+                f"{where} gives features of {sizes} as {output.name}, where the config has "
+                f"{expected[output.name]}; export it again"
+            )
 
 
 def _rank(value: Any) -> int:

@@ -10,14 +10,19 @@ from typing import Any
 
 from cfamc_zoo.errors import ReleaseError, UnknownNameError, UsageError
 from cfamc_zoo.typed import read, read_value
-from cfamc_zoo.zoo.network.spec import Architecture, Preprocess
+from cfamc_zoo.zoo.network.families.architecture import Architecture
+from cfamc_zoo.zoo.network.families.known import family_of
+from cfamc_zoo.zoo.network.spec import Preprocess
 
 FORMAT_VERSION = 1
 SHA256 = re.compile("[0-9a-f]{64}")
 
 # What the rest of a recipe is, training alone knows.
 RECIPE_PARTS = {"name": str, "data": str, "adversary": dict, "views": dict}
-PROVENANCE_PARTS = {"seconds": float, "imported": dict, "from": dict, "changed_since": dict}
+PROVENANCE_PARTS = {
+    "seconds": float,
+    **dict.fromkeys(("imported", "weights", "from", "changed_since"), dict),
+}
 
 
 @dataclass(frozen=True)
@@ -53,6 +58,9 @@ class ReleaseConfig:
             value = getattr(self, name)
             if not value.isprintable() or not 1 <= len(value) <= 255:
                 raise UsageError(f"{name} is {value!r}; it must be 1 to 255 printable characters")
+        size = self.architecture.fixed_size
+        if size not in (None, self.preprocess.size):
+            raise UsageError(f"size is {self.preprocess.size}; its network takes {size} alone")
         if self.threat_model and set(self.threat_model) != {"norm", "eps"}:
             raise UsageError(
                 f"threat_model has {sorted(self.threat_model)}; it must have norm and eps, or "
@@ -64,7 +72,8 @@ class ReleaseConfig:
                 read_value(parts[name], values[name], "config", f"{of}.{name}")
 
     def to_json(self) -> dict[str, Any]:
-        return asdict(self)
+        parts = {part: getattr(self, part).to_json() for part in ("architecture", "preprocess")}
+        return asdict(self) | parts
 
     @classmethod
     def from_json(cls, values: dict[str, Any], where: str = "config.json") -> ReleaseConfig:
@@ -89,7 +98,10 @@ class ReleaseConfig:
 
 
 def _architecture(values: object) -> Architecture:
-    return read(Architecture, values, "architecture")
+    if not isinstance(values, dict):
+        raise UsageError(f"architecture is {values!r}; it must be an object")
+    family, sizes = family_of(values)
+    return read(family, sizes, "architecture")
 
 
 @contextmanager

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shlex
 from collections.abc import Mapping
+from contextlib import nullcontext
 from dataclasses import asdict
 from pathlib import Path
 from typing import TypeVar, overload
@@ -45,7 +46,7 @@ def load_encoder(release: Release, kind: type[Encoder] | None = None) -> Encoder
         ReleaseError: a file's digest, or a tensor's name or shape, is not as recorded.
     """
     architecture = release.config.architecture
-    with skeleton():
+    with skeleton() if architecture.buffers_are_stored else nullcontext():
         projector = build_projector(architecture) if release.has(PROJECTOR) else None
         encoder = (kind or Encoder)(architecture, projector=projector)
     tensors = _tensors(release, MODEL)

@@ -2,27 +2,22 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from fractions import Fraction
 from typing import Any
 
 from cfamc_zoo.errors import ReleaseError
-from cfamc_zoo.zoo.network.spec import Architecture
 
-STANDARD_WIDTH = 64
-PARTS = {
-    Fraction(1, 2): "half the usual width",
-    Fraction(1, 4): "a quarter of the usual width",
-    Fraction(1, 8): "an eighth of the usual width",
-    Fraction(1, 16): "a sixteenth of the usual width",
-    Fraction(2): "twice the usual width",
-    Fraction(4): "four times the usual width",
-}
 # Objectives that need no labels, by their kind in a recipe.
 WITHOUT_LABELS = {"emp": "EMP-SSL", "nt-xent": "SimCLR"}
 NOT_RECORDED = "not recorded"
+# Where the weights of a network came from that was trained elsewhere, by their kind.
+WEIGHTS = {
+    "random": "of random weights (seed {seed}): it was never trained",
+    "file": f"with the weights of `{{name}}`; how these were trained is {NOT_RECORDED}",
+    "repository": "with the weights of `{name}` on the Hub (revision {revision}); how these were "
+    f"trained is {NOT_RECORDED} here",
+}
 
 
 @contextmanager
@@ -39,16 +34,6 @@ def readable(name: str) -> Iterator[None]:
             f"nothing can be said of {name!r}: {error!r} in its config.json; export the release "
             "again"
         ) from error
-
-
-def network(architecture: Architecture) -> str:
-    """ "ResNet-18 of a quarter of the usual width"."""
-    name = re.sub(r"^resnet(\d+)$", r"ResNet-\1", architecture.backbone)
-    width = Fraction(architecture.width, STANDARD_WIDTH)
-    if width == 1:
-        return name
-    plain = f"width {architecture.width}, where {STANDARD_WIDTH} is usual"
-    return f"{name} of {PARTS.get(width, plain)}"
 
 
 def threat(threat_model: Mapping[str, Any], recipe: object) -> str:
@@ -84,6 +69,8 @@ def origin(
         if data := data_of(recipe, provenance):
             words.append(f"on {data}")
         return " ".join(filter(None, words))
+    if weights := provenance.get("weights"):
+        return WEIGHTS[weights["kind"]].format(**weights)
     if imported := provenance.get("imported"):
         return (
             f"imported from a checkpoint of layout {imported['layout']}; how that was trained is "
@@ -105,9 +92,9 @@ def training(recipe: Mapping[str, Any], provenance: Mapping[str, Any]) -> list[s
         done.append(f"seed {recipe['seed']}")
     sentences = [", ".join(filter(None, done))]
     if seconds := provenance.get("seconds"):
-        where = f" on {provenance['device']}" if "device" in provenance else ""
+        device = f" on {provenance['device']}" if "device" in provenance else ""
         torch = f" (torch {provenance['torch']})" if "torch" in provenance else ""
-        sentences.append(f"{duration(seconds)} of training{where}{torch}")
+        sentences.append(f"{duration(seconds)} of training{device}{torch}")
     if average := averaging(recipe.get("averaging")):
         sentences.append(average)
     if before := provenance.get("from"):
