@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: test lint demo bench clean
+.PHONY: test lint demo docs bench clean
 
 # One process a core, each with one thread: half the time of one process with all of them.
 test: lint
@@ -16,6 +16,10 @@ lint: .venv/ready
 demo: .venv/ready
 	$(BIN)/python demo.py
 
+# Into docs/site/_build/html; a warning is an error.
+docs: .venv/ready
+	$(BIN)/python -m sphinx -W --keep-going -q docs/site docs/site/_build/html
+
 bench: .venv/ready
 	$(BIN)/python benchmarks/startup.py
 	$(BIN)/python benchmarks/embedding.py
@@ -28,4 +32,4 @@ bench: .venv/ready
 	touch $@
 
 clean:
-	rm -rf .venv demo-output
+	rm -rf .venv demo-output docs/site/_build

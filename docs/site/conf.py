@@ -1,0 +1,38 @@
+"""The documentation site: `make docs` builds it into docs/site/_build/html, warnings are errors."""
+
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parent))  # generated, below
+
+from cfamc_zoo.version import __version__
+
+project = "cfamc-zoo"
+author = "the authors of cfamc-zoo"
+copyright = "Apache-2.0"
+release = version = __version__
+
+extensions = [
+    "myst_parser",
+    "sphinx.ext.autodoc",
+    "sphinx.ext.napoleon",
+    "sphinx_copybutton",
+    "generated",
+]
+exclude_patterns = ["_build"]
+myst_enable_extensions = ["colon_fence", "dollarmath"]
+myst_heading_anchors = 3
+
+autodoc_typehints = "description"
+autodoc_member_order = "bysource"
+napoleon_google_docstring = True
+napoleon_numpy_docstring = False
+
+html_theme = "furo"
+html_title = "cfamc-zoo"
+html_static_path = ["_static"]
+html_css_files = ["site.css"]
+highlight_language = "text"
+html_show_sphinx = False
+copybutton_prompt_text = "$ "
+copybutton_only_copy_prompt_lines = True
