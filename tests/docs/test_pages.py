@@ -14,7 +14,7 @@ from cfamc_zoo.datasets import load_dataset
 SITE = Path(__file__).parents[2] / "docs/site"
 PAGES = sorted(SITE.glob("*/*.md"))
 FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.DOTALL | re.MULTILINE)
-SHORT = ["--set", "max_steps=1"]  # added to each training, which pages show at its real length
+SHORT = ["--set", "max_steps=1", "--set", "views.count=2"]  # added to each training
 
 
 def examples(page):
@@ -34,13 +34,13 @@ SHOWING = [page for page in PAGES if list(examples(page))]
 def trained(tmp_path_factory):
     """A run of one batch, for the pages that go on from one."""
     folder = tmp_path_factory.mktemp("trained") / "run"
-    settings = ["--set", "batch_size=8", "--set", "views.count=2", *SHORT]
+    settings = ["--set", "batch_size=8", *SHORT]
     line = ["train", "cf-amc-ssl-thin", "--data", "cifar10-sample", "-o", str(folder), *settings]
     assert run(line) == 0
     return folder
 
 
-@pytest.fixture()
+@pytest.fixture
 def workspace(tmp_path, monkeypatch, trained):
     """What pages speak of: images/, photos/ in two classes; where a page does not make it, run."""
     sample = load_dataset("cifar10-sample")
