@@ -9,6 +9,7 @@ Nothing heavy is imported until it is used: torch comes with `load`, not with th
 
 from __future__ import annotations
 
+from importlib import import_module
 from typing import TYPE_CHECKING, Any, Unpack
 
 from cfamc_zoo.errors import ZooError
@@ -16,13 +17,12 @@ from cfamc_zoo.version import __version__
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
-    from os import PathLike
     from pathlib import Path
 
     import numpy as np
     from torch import nn
 
-    from cfamc_zoo.embedding.inputs import Inputs
+    from cfamc_zoo.embedding.inputs import open_inputs
     from cfamc_zoo.embedding.search.queries import Answer
     from cfamc_zoo.embedding.settings import Options
     from cfamc_zoo.embedding.sources import Source
@@ -31,10 +31,9 @@ if TYPE_CHECKING:
     from cfamc_zoo.evaluation.attacks.protocol import Attack
     from cfamc_zoo.evaluation.heads.fitting import FittedProbe
     from cfamc_zoo.evaluation.heads.probing import Images, Labels
-    from cfamc_zoo.export.push import Visibility
+    from cfamc_zoo.export.publish import push, save
     from cfamc_zoo.pretrained import Encoder
-    from cfamc_zoo.zoo.catalogue.registry import ModelSpec
-    from cfamc_zoo.zoo.network import encoder as network
+    from cfamc_zoo.zoo.catalogue.registry import find_model, list_models
     from cfamc_zoo.zoo.network.classifier import Classifier
 
 __all__ = [
@@ -57,31 +56,21 @@ __all__ = [
 ]
 
 
+# What is the same here and where it lives, which is imported when it is asked for.
+LIVES_IN = {
+    "Encoder": "cfamc_zoo.pretrained",
+    "find_model": "cfamc_zoo.zoo.catalogue.registry",
+    "list_models": "cfamc_zoo.zoo.catalogue.registry",
+    "open_inputs": "cfamc_zoo.embedding.inputs",
+    "push": "cfamc_zoo.export.publish",
+    "save": "cfamc_zoo.export.publish",
+}
+
+
 def __getattr__(name: str) -> Any:
-    """`cfamc_zoo.Encoder` brings torch, so it is imported when it is asked for."""
-    if name != "Encoder":
+    if name not in LIVES_IN:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    from cfamc_zoo.pretrained import Encoder
-
-    return Encoder
-
-
-def list_models() -> list[ModelSpec]:
-    """Every model of the zoo, the most robust first."""
-    from cfamc_zoo.zoo.catalogue import registry
-
-    return registry.list_models()
-
-
-def find_model(name: str) -> ModelSpec:
-    """The model of that name.
-
-    Raises:
-        UnknownNameError: there is none; the message offers the nearest names.
-    """
-    from cfamc_zoo.zoo.catalogue import registry
-
-    return registry.find_model(name)
+    return getattr(import_module(LIVES_IN[name]), name)
 
 
 def load(model: str) -> Encoder:
@@ -192,29 +181,6 @@ def embed_stream(
     return embed_stream(
         images, resolve(model or default_model()), settings, execution, on_unreadable
     )
-
-
-def open_inputs(*inputs: str | PathLike[str]) -> Inputs:
-    """The images that inputs name, as `cfamc-zoo embed` takes them, for `embed_stream`.
-
-    Args:
-        inputs: files, folders, patterns, `.tar`, `.zip`, `.parquet`, addresses like `s3://` or
-            `https://`, and "-" for a list on standard input.
-
-    Returns:
-        Items, each with `name`, and `content()` that is its path or its bytes; gone through
-        lazily, as often as wanted. Also `total`, where it is known, and `left_out`.
-
-    Raises:
-        UsageError: a path that does not exist, a pattern that matches nothing, an address whose
-            package is missing.
-        DataError: no images at all.
-    """
-    import os
-
-    from cfamc_zoo.embedding.inputs import open_inputs
-
-    return open_inputs([os.fspath(text) for text in inputs])
 
 
 def search(
@@ -408,42 +374,3 @@ def train(
         resume=resume,
     )
     return train_here(job, find_device(device), shown if progress else silent).release
-
-
-def save(encoder: network.Encoder, folder: str | Path) -> None:
-    """Writes a release folder: weights, ONNX graph and card, checked before it appears.
-
-    Args:
-        folder: must not exist; its name becomes the model's.
-
-    Raises:
-        OutputExistsError: it does.
-        ReleaseError: a check failed; nothing is left behind.
-        StorageError: it cannot be written; nothing is left behind.
-    """
-    from cfamc_zoo.export import publish
-
-    publish.save(encoder, folder)
-
-
-def push(
-    model: network.Encoder | str | Path,
-    repo: str,
-    *,
-    visibility: Visibility = "public",
-    revision: str = "main",
-) -> str:
-    """Publishes an encoder or a release folder to the Hub in one commit; returns its address.
-
-    Args:
-        repo: "organization/name"; made if missing.
-        visibility: of a repository that is made.
-        revision: branch; made if missing.
-
-    Raises:
-        ReleaseError: a check failed; nothing is published.
-        HubError: no token, no access, or the Hub cannot be reached.
-    """
-    from cfamc_zoo.export import publish
-
-    return publish.push(model, repo, visibility=visibility, revision=revision)

@@ -1,8 +1,9 @@
 """Plain data, as JSON and TOML hold it, as frozen dataclasses: no key unknown, no type wrong.
 
 The annotations of a dataclass are the rule. They may be `str`, `int`, `float`, `bool`, `Any`,
-`Literal`, lists, tuples, dictionaries, other dataclasses, `X | None`, and a union of dataclasses
-whose `kind` tells them apart. What a value may be beyond its type, `__post_init__` says.
+`Literal`, lists, tuples, dictionaries, other dataclasses, `X | None`, a union of those without
+parts, and one of dataclasses whose `kind` tells them apart. What a value may be beyond its type,
+`__post_init__` says.
 """
 
 from __future__ import annotations
@@ -153,6 +154,8 @@ class _Reader:
         kinds = [part for part in parts if part is not types.NoneType]
         if len(kinds) == 1:
             return self.value(kinds[0], value, key)
+        if all(kind in self.leaves for kind in kinds):
+            return self.read_leaf(kinds, value, key)
         variants: dict[str, Any] = {kind.kind: kind for kind in kinds}
         kind = value.get("kind") if isinstance(value, dict) else None
         if kind is None:
@@ -160,6 +163,15 @@ class _Reader:
         if not isinstance(kind, str) or kind not in variants:
             raise UnknownNameError(f"{key}.kind", _short(str(kind)), variants)
         return self.read_object(variants[kind], value, key)
+
+    def read_leaf(self, kinds: list[Any], value: object, key: str) -> Any:
+        """What the first of the types takes that takes it."""
+        for kind in kinds:
+            try:
+                return self.leaves[kind].take(value)
+            except (TypeError, ValueError, OverflowError):
+                continue
+        raise self.wrong(key, value, " or ".join(self.leaves[kind].words for kind in kinds))
 
     def wrong(self, key: str, value: object, rule: str) -> UsageError:
         where = f"{self.what} key {key}" if key else self.what

@@ -58,7 +58,7 @@ def opened(name: str) -> Release:
 def searched(release: Release, paths: list[Path], count: int) -> AttackedNeighbours:
     """The first `count` images as queries among all."""
     out = Path("vectors.parquet")
-    output = Output(*locate(str(out)))
+    output = Output(*locate(str(out)), existing="replace")
     items = open_inputs([str(path) for path in paths])
     embed_to_file(items, release, output, settings=Settings(), execution=Execution())
     stored = open_vectors(out)

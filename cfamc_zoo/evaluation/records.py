@@ -157,7 +157,7 @@ def measure(
             say(f"protocol {protocol.key}: {protocol.text}")
             record = _measured(release, protocol, terms, say, progress)
             with atomic_file(_file(release, protocol)) as path:
-                path.write_text(json.dumps(asdict(record), indent=2) + "\n")
+                path.write_text(json.dumps(asdict(record), indent=2) + "\n", encoding="utf-8")
         release = fill(release, record)
     return release
 

@@ -16,7 +16,16 @@ CHECKED = 64  # the same before a push, of a folder that was compared when it wa
 
 
 def save(encoder: Encoder, folder: str | Path) -> None:
-    """As `cfamc_zoo.save`."""
+    """Writes a release folder: weights, ONNX graph and card, checked before it appears.
+
+    Args:
+        folder: must not exist; its name becomes the model's.
+
+    Raises:
+        OutputExistsError: it does.
+        ReleaseError: a check failed; nothing is left behind.
+        StorageError: it cannot be written; nothing is left behind.
+    """
     sample = load_dataset("cifar10-sample").first(COMPARED)
     save_encoder(encoder, folder, images=sample.images, data=sample.name)
 
@@ -28,7 +37,17 @@ def push(
     visibility: hub.Visibility = "public",
     revision: str = "main",
 ) -> str:
-    """As `cfamc_zoo.push`."""
+    """Publishes an encoder or a release folder to the Hub in one commit; returns its address.
+
+    Args:
+        repo: "organization/name"; made if missing.
+        visibility: of a repository that is made.
+        revision: branch; made if missing.
+
+    Raises:
+        ReleaseError: a check failed; nothing is published.
+        HubError: no token, no access, or the Hub cannot be reached.
+    """
     with TemporaryDirectory(prefix="cfamc-zoo-") as temporary:
         if isinstance(model, str | Path):
             folder = Path(model)

@@ -99,7 +99,7 @@ class ReleaseConfig:
 
 def _architecture(values: object) -> Architecture:
     if not isinstance(values, dict):
-        raise UsageError(f"architecture is {values!r}; it must be an object")
+        raise UsageError(f"architecture is {values!r}; it must be a table of keys")
     family, sizes = family_of(values)
     return read(family, sizes, "architecture")
 
