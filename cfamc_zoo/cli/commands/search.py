@@ -103,7 +103,7 @@ def search(
     for text in notes:
         output.note(text)
     if json:
-        output.json_result(found.as_json())
+        output.json_result(found.to_json())
     else:
         headers, rows, right = found.table()
         output.table(headers, rows, right=right)

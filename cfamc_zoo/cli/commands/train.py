@@ -62,7 +62,7 @@ def train(
     keep_freed_memory()
     use_threads(threads)
     if estimate:
-        _estimate(job, device, as_json=json)
+        _estimate(job, device, to_json=json)
         return
     deadline = time.monotonic() + (max_minutes or float("inf")) * 60
     with distributed.join(find_device(device)) as torch_device, _interruptible() as interrupted:
@@ -125,7 +125,7 @@ def _logs(job: Job, done: int, *, tensorboard: bool) -> Iterator[Callable[[Repor
         yield report
 
 
-def _estimate(job: Job, device: str | None, *, as_json: bool) -> None:
+def _estimate(job: Job, device: str | None, *, to_json: bool) -> None:
     from dataclasses import asdict
 
     from cfamc_zoo.training.estimate import estimate
@@ -134,7 +134,7 @@ def _estimate(job: Job, device: str | None, *, as_json: bool) -> None:
 
     tried = training_images(job.data, job.recipe.size, say=output.note, progress=output.progress)
     found = estimate(job.recipe, tried.images, find_device(device))
-    if as_json:
+    if to_json:
         output.json_result(asdict(found) | {"seconds": found.seconds})
         return
     memory = f", {found.memory / 2**30:.1f} GiB of memory" if found.memory else ""

@@ -38,7 +38,7 @@ class Result(ABC):
             return []
         return [f"searched by an index: it finds {100 * self.recall:.1f}% of the 10 nearest"]
 
-    def as_json(self) -> dict[str, Any]:
+    def to_json(self) -> dict[str, Any]:
         """All of it, for a program."""
         said = self.vectors.metadata
         return {
@@ -86,8 +86,8 @@ class Neighbours(Result):
 
     answers: list[Answer]
 
-    def as_json(self) -> dict[str, Any]:
-        return super().as_json() | {"queries": [_answer(a) for a in self.answers]}
+    def to_json(self) -> dict[str, Any]:
+        return super().to_json() | {"queries": [_answer(a) for a in self.answers]}
 
     def table(self) -> Table:
         rows: Rows = [
@@ -127,7 +127,7 @@ class AttackedNeighbours(Result):
         overlaps = [f"{a.query.name}: {overlap(a, b)}" for a, b in self.pairs()]
         return super().notes() + overlaps
 
-    def as_json(self) -> dict[str, Any]:
+    def to_json(self) -> dict[str, Any]:
         queries = [
             _answer(before)
             | {
@@ -140,7 +140,7 @@ class AttackedNeighbours(Result):
             }
             for before, after in self.pairs()
         ]
-        return super().as_json() | {"queries": queries}
+        return super().to_json() | {"queries": queries}
 
     def table(self) -> Table:
         rows: Rows = [
@@ -181,9 +181,9 @@ class Duplicates(Result):
             f"{self.threshold:g} or more",
         ]
 
-    def as_json(self) -> dict[str, Any]:
+    def to_json(self) -> dict[str, Any]:
         groups = [[_neighbour(m) for m in group.members] for group in self.groups]
-        return super().as_json() | {"threshold": self.threshold, "groups": groups}
+        return super().to_json() | {"threshold": self.threshold, "groups": groups}
 
     def table(self) -> Table:
         rows: Rows = [

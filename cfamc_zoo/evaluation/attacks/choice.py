@@ -27,12 +27,12 @@ class Entry:
     """Where an attack is.
 
     Attributes:
-        where: "module:Name" under evaluation/attacks: a class, or an ensemble that is there.
+        place: "module:Name" under evaluation/attacks: a class, or an ensemble that is there.
         fixed: settings that the name stands for.
         synonyms: other names of settings.
     """
 
-    where: str
+    place: str
     fixed: Mapping[str, str] = field(default_factory=dict)
     synonyms: Mapping[str, str] = field(default_factory=dict)
 
@@ -136,7 +136,7 @@ class Choice:
         return found
 
     def _found(self) -> Any:
-        module, name = ATTACKS[self.name].where.split(":")
+        module, name = ATTACKS[self.name].place.split(":")
         return getattr(import_module(f"cfamc_zoo.evaluation.attacks.{module}"), name)
 
     def _hints(self) -> dict[str, Any]:
