@@ -13,7 +13,7 @@ ROOT = Path(__file__).parent.parent / "cfamc_zoo"
 FILES = sorted(ROOT.rglob("*.py"))
 GROUND = {
     *("errors", "typed", "toml_files", "atomic", "version"),
-    *("names", "folders", "parquet", "datasets"),
+    *("names", "folders", "parquet", "datasets", "pages"),
 }
 MIDDLE = ("embedding", "evaluation", "training", "export")
 MAY_IMPORT = {
@@ -27,6 +27,7 @@ MAY_IMPORT = {
     "progress": {"pace"},
     "atomic": {"errors"},
     "names": set(),
+    "pages": set(),
     "folders": {"errors", "names"},
     "parquet": {"errors", "folders"},
     "datasets": {"errors", "atomic", "folders", "parquet"},

@@ -9,11 +9,11 @@ from functools import partial as bind
 
 import pyarrow as pa
 
-from cfamc_zoo.embedding.backends import open_backend
 from cfamc_zoo.embedding.columns import COLUMNS
 from cfamc_zoo.embedding.concurrency import batches_in_flight, decoder_threads
 from cfamc_zoo.embedding.items import Item
 from cfamc_zoo.embedding.lock import only_one
+from cfamc_zoo.embedding.opening import open_for
 from cfamc_zoo.embedding.outputs import Output, settle
 from cfamc_zoo.embedding.partial import Part, Partial, digest
 from cfamc_zoo.embedding.pipeline import embed_files
@@ -131,16 +131,9 @@ def make_schema(output: Output, release: Release, settings: Settings) -> pa.Sche
 
 
 def _open_embed(release: Release, settings: Settings, execution: Execution) -> Embed:
-    backend = open_backend(
-        release,
-        feature=settings.features,
-        backend=settings.backend,
-        device=execution.device,
-        threads=execution.threads,
-    )
     return bind(
         embed_files,
-        backend=backend,
+        backend=open_for(release, settings, execution),
         preprocess=release.config.preprocess,
         batch_size=execution.batch_size,
         decoders=decoder_threads(execution.threads),

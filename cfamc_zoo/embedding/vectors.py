@@ -10,9 +10,9 @@ from threading import Lock
 import numpy as np
 from PIL import Image
 
-from cfamc_zoo.embedding.backends import open_backend
 from cfamc_zoo.embedding.concurrency import batches_in_flight, decoder_threads
 from cfamc_zoo.embedding.items import Failed, Item
+from cfamc_zoo.embedding.opening import open_for
 from cfamc_zoo.embedding.pipeline import AHEAD, Batch, Decoded, embed_decoded
 from cfamc_zoo.embedding.scaling import scale
 from cfamc_zoo.embedding.settings import Execution, Settings
@@ -53,13 +53,7 @@ def embed_stream(
     """
     image_suffixes()  # makes the plug-ins known
     sources = one_by_one(images)
-    model = open_backend(
-        release,
-        feature=settings.features,
-        backend=settings.backend,
-        device=execution.device,
-        threads=execution.threads,
-    )
+    model = open_for(release, settings, execution)
     preprocess, one_at_a_time = release.config.preprocess, Lock()
 
     def read(numbered: tuple[int, Source]) -> Decoded:

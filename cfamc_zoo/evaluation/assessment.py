@@ -23,8 +23,9 @@ from cfamc_zoo.evaluation.examples import Examples
 from cfamc_zoo.evaluation.ledger import Ledger
 from cfamc_zoo.evaluation.outputs import check_path, save
 from cfamc_zoo.evaluation.plan import OfOneNorm
-from cfamc_zoo.evaluation.reports.accuracy_page import Page, Picture, pictures_of, render
+from cfamc_zoo.evaluation.reports.accuracy_page import Page, pictures_of, render
 from cfamc_zoo.evaluation.reports.facts import facts_of
+from cfamc_zoo.evaluation.reports.page import Picture
 from cfamc_zoo.evaluation.robustness import Accuracy, evaluate
 from cfamc_zoo.evaluation.run import Advance, Run
 from cfamc_zoo.evaluation.victim.batching import is_out_of_memory

@@ -19,8 +19,8 @@ from cfamc_zoo.evaluation.features import (
 from cfamc_zoo.evaluation.measurement import Measurement, Table
 from cfamc_zoo.evaluation.outputs import save
 from cfamc_zoo.evaluation.plan import Plan
-from cfamc_zoo.evaluation.reports.accuracy_page import Picture, shown_of
 from cfamc_zoo.evaluation.reports.facts import facts_of
+from cfamc_zoo.evaluation.reports.page import Picture, shown_of
 from cfamc_zoo.evaluation.reports.vector_page import VectorPage, render_vectors
 from cfamc_zoo.evaluation.run import Advance, Run
 from cfamc_zoo.progress import Say

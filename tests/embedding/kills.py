@@ -24,7 +24,7 @@ from cfamc_zoo.zoo.release.folder import open_release
 
 STEPS = ("os.rename", "os.remove", "os.mkdir", "os.rmdir", "shutil.rmtree")
 partial.PART = partial.PARTITION = 4  # inputs, so that a dozen images are three parts
-job.open_backend = lambda *a, **k: lambda x: np.asarray(x.reshape(len(x), -1)[:, :32])
+job.open_for = lambda *a, **k: lambda x: np.asarray(x.reshape(len(x), -1)[:, :32])
 
 
 def embed(release, images, text, existing, by):

@@ -13,9 +13,10 @@ from PIL import Image
 from cfamc_zoo.evaluation.attacks.ensemble import AUTOATTACK
 from cfamc_zoo.evaluation.attacks.pgd import Pgd
 from cfamc_zoo.evaluation.features import FeatureRobustness
-from cfamc_zoo.evaluation.reports.accuracy_page import Page, Picture, render
+from cfamc_zoo.evaluation.reports.accuracy_page import Page, render
 from cfamc_zoo.evaluation.reports.chart import round_levels
 from cfamc_zoo.evaluation.reports.facts import card_of, facts_of
+from cfamc_zoo.evaluation.reports.page import Picture
 from cfamc_zoo.evaluation.reports.vector_page import VectorPage, render_vectors
 from cfamc_zoo.evaluation.robustness import Accuracy
 from cfamc_zoo.zoo.catalogue.registry import list_models
@@ -25,7 +26,7 @@ from cfamc_zoo.zoo.threat import Linf
 HOSTILE = '<script>alert("x")</script>'
 
 
-def page(**changes):
+def page_of(**changes):
     stands = [True] * 6 + [False] * 4
     accuracies = [
         Accuracy("clean accuracy", "", "", [True] * 8 + [False] * 2, 0.5),
@@ -45,7 +46,11 @@ def page(**changes):
         "command": "cfamc-zoo attack",
         "date": "2026-01-31",
     }
-    return render(Page(**(values | changes)))
+    return Page(**(values | changes))
+
+
+def page(**changes):
+    return render(page_of(**changes))
 
 
 def vectors(**changes):
@@ -145,8 +150,8 @@ def test_words_of_verdicts_are_explained_and_axes_are_named():
 def test_a_label_at_the_top_is_inside_the_picture():
     all_right = Accuracy("clean accuracy", "", "", [True] * 4, 1.0)
     robust = Accuracy("robust accuracy", "PGD-20", "1/255", [True] * 4, 1.0, 4)
-    chart = Page(
-        "t", [], [all_right, robust], "PGD-20", [Linf.of("1/255")], [], [], "cfamc-zoo attack"
+    chart = page_of(
+        accuracies=[all_right, robust], threats=[Linf.of("1/255")], worst="PGD-20"
     ).chart()
     places = chart.lines()[0].places
     assert [p.label for p in places] == ["100.0", "100.0"]

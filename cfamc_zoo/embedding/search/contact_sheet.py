@@ -10,6 +10,9 @@ from typing import Any
 
 from cfamc_zoo.embedding.search.results import Result
 from cfamc_zoo.embedding.search.sections import Section, Thumbnails
+from cfamc_zoo.pages import render_page
+
+TEMPLATE = Path(__file__).parent / "pages" / "contact_sheet.html"
 
 
 @dataclass(frozen=True)
@@ -56,17 +59,7 @@ def page_of(result: Result, command: str) -> tuple[str, int]:
 
 def render_sheet(sheet: Sheet) -> str:
     """The page as HTML, without any reference to files or hosts. Every value is escaped."""
-    from jinja2 import Environment, FileSystemLoader, StrictUndefined
-
-    environment: Any = Environment(
-        loader=FileSystemLoader(Path(__file__).parent / "pages"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters["breakable"] = _breakable
-    return str(environment.get_template("contact_sheet.html").render(sheet=sheet))
+    return render_page(TEMPLATE, sheet, {"breakable": _breakable})
 
 
 def _breakable(name: str) -> Any:

@@ -19,11 +19,11 @@ from cfamc_zoo.evaluation.attacks.losses import (
     TARGETED_DLR,
     LossName,
     difference,
-    fewer_rivals,
     rivals_of,
     targeted_dlr,
 )
 from cfamc_zoo.evaluation.attacks.survivors import Survivors
+from cfamc_zoo.evaluation.attacks.targeted import Targeted
 from cfamc_zoo.evaluation.victim.model import Victim
 from cfamc_zoo.zoo.threat import Threat
 
@@ -83,23 +83,12 @@ class Apgd:
 
 
 @dataclass(frozen=True)
-class ApgdTargeted:
+class ApgdTargeted(Targeted):
     """AutoPGD towards each of the likeliest wrong classes in turn, on the targeted DLR loss.
 
     With fewer than four classes, where that loss is not defined, the plain difference of the
     two logits is maximized in its place.
-
-    Attributes:
-        steps: towards each class.
-        targets: how many classes, at most all wrong ones.
     """
-
-    steps: int = 100
-    targets: int = 9
-
-    def __post_init__(self) -> None:
-        whole(self.steps, "steps", least=1)
-        whole(self.targets, "targets", least=1)
 
     @property
     def name(self) -> str:
@@ -112,7 +101,7 @@ class ApgdTargeted:
             "difference of the two logits was maximized in its place"
         )
         said = [ratio] if classes < TARGETED_DLR else []
-        return said + fewer_rivals(self.targets, classes)
+        return said + super().substitutions(classes)
 
     def run(self, victim: Victim, batch: Batch, threat: Threat) -> Tensor:
         """As `Attack.run`."""

@@ -7,12 +7,12 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from cfamc_zoo.evaluation.arguments import whole
 from cfamc_zoo.evaluation.attacks.batch import Batch
 from cfamc_zoo.evaluation.attacks.gradient import gradient_of
 from cfamc_zoo.evaluation.attacks.hyperplane import step_onto
-from cfamc_zoo.evaluation.attacks.losses import difference, fewer_rivals, rivals_of
+from cfamc_zoo.evaluation.attacks.losses import difference, rivals_of
 from cfamc_zoo.evaluation.attacks.survivors import Survivors
+from cfamc_zoo.evaluation.attacks.targeted import Targeted
 from cfamc_zoo.evaluation.victim.model import Victim
 from cfamc_zoo.zoo.threat import Threat
 
@@ -22,34 +22,19 @@ BACK = 0.9  # of the way from the image, after the boundary was crossed
 
 
 @dataclass(frozen=True)
-class FabTargeted:
+class FabTargeted(Targeted):
     """FAB towards each of the likeliest wrong classes in turn.
 
     It looks for the smallest perturbation, whatever the radius; an image has fallen when one
     inside the radius is found. There is no random start, so no draws.
 
-    Attributes:
-        steps: towards each class.
-        targets: how many classes, at most all wrong ones.
-
     Source: Croce and Hein, Minimally distorted adversarial examples with a fast adaptive
     boundary attack (arXiv 1907.02044), algorithm 1.
     """
 
-    steps: int = 100
-    targets: int = 9
-
-    def __post_init__(self) -> None:
-        whole(self.steps, "steps", least=1)
-        whole(self.targets, "targets", least=1)
-
     @property
     def name(self) -> str:
         return "FAB-T"
-
-    def substitutions(self, classes: int) -> list[str]:
-        """As `Attack` says."""
-        return fewer_rivals(self.targets, classes)
 
     def run(self, victim: Victim, batch: Batch, threat: Threat) -> Tensor:
         """As `Attack.run`."""

@@ -2,39 +2,23 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from statistics import median
 
 from cfamc_zoo.evaluation.features import FeatureRobustness
-from cfamc_zoo.evaluation.plan import OfOneNorm
-from cfamc_zoo.evaluation.reports.accuracy_page import Picture, render_template, today
 from cfamc_zoo.evaluation.reports.chart import Chart, Point, round_levels
-from cfamc_zoo.zoo.threat import Threat
+from cfamc_zoo.evaluation.reports.page import MeasuredPage, render_template
 
 
-@dataclass(frozen=True)
-class VectorPage(OfOneNorm):
-    """What the page shows.
+@dataclass(frozen=True, kw_only=True)
+class VectorPage(MeasuredPage):
+    """What the page of an encoder's vectors shows.
 
     Attributes:
-        title: names the model, the feature and the data.
-        facts: pairs of name and value, in words.
         results: one a radius.
-        threats: of the results, of one norm.
-        pictures: a few pushed images of the largest radius.
-        command: what makes the page again.
-        card: where the model's card is; empty where that is not known.
-        date: of the measurement.
     """
 
-    title: str
-    facts: list[tuple[str, str]]
     results: list[FeatureRobustness]
-    threats: list[Threat]
-    pictures: list[Picture]
-    command: str
-    card: str = ""
-    date: str = field(default_factory=today)
 
     @property
     def n(self) -> int:
@@ -44,10 +28,6 @@ class VectorPage(OfOneNorm):
     @property
     def typical(self) -> tuple[float, float, float]:
         return self.results[0].typical
-
-    @property
-    def pictures_eps(self) -> str:
-        return self.epsilons[self.largest]
 
     @staticmethod
     def number(distance: float) -> str:
