@@ -5,11 +5,14 @@ from __future__ import annotations
 import io
 import json
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from cfamc_zoo.atomic import atomic_file
 from cfamc_zoo.errors import UsageError
 from cfamc_zoo.zoo.catalogue.resolve import METRICS
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 CURVES = "curves.svg"
 SCHEMES = (
@@ -26,7 +29,6 @@ def plot_curves(run: Path) -> Path:
         StorageError: it cannot be written.
     """
     try:
-        from matplotlib import rc_context
         from matplotlib.figure import Figure
     except ImportError as error:
         raise UsageError("plots need matplotlib; pip install 'cfamc-zoo[train]'") from error
@@ -49,18 +51,20 @@ def plot_curves(run: Path) -> Path:
     figure.align_ylabels(axes)
     axes[-1].set_ylim(bottom=0)
     axes[-1].set_xlabel("epoch", fontsize=9)
-    drawn = io.StringIO()
-    # Without a date and with names that are no draws: the same metrics give the same file.
-    with rc_context({"svg.hashsalt": CURVES}):
-        figure.savefig(drawn, format="svg", metadata={"Date": None})
     with atomic_file(run / CURVES) as path:
-        path.write_text(_in_both_schemes(drawn.getvalue()), "utf-8")
+        path.write_text(as_svg(figure, CURVES), "utf-8")
     return run / CURVES
 
 
-def _in_both_schemes(svg: str) -> str:
-    """What is black in a light page is white in a dark one."""
-    head, start, body = svg.partition("<defs>")
+def as_svg(figure: Figure, name: str) -> str:
+    """The picture of that name: what is black in a light page is white in a dark one."""
+    from matplotlib import rc_context
+
+    drawn = io.StringIO()
+    # Without a date and with names that are no draws: the same figures give the same file.
+    with rc_context({"svg.hashsalt": name}):
+        figure.savefig(drawn, format="svg", metadata={"Date": None})
+    head, start, body = drawn.getvalue().partition("<defs>")
     return head + SCHEMES + start + body.replace("#000000", "currentColor")
 
 
