@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import io
 import os
 import stat
 import warnings
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -17,7 +19,9 @@ from PIL import Image
 
 from cfamc_zoo.embedding.items import Held, Item
 from cfamc_zoo.errors import UnknownNameError, UsageError
-from cfamc_zoo.zoo.images.preprocess import DAMAGE
+from cfamc_zoo.zoo.images.preprocess import DAMAGE, LARGE
+
+Opened = io.BytesIO | io.BufferedReader
 
 
 @dataclass(frozen=True)
@@ -26,30 +30,38 @@ class Column:
 
     Attributes:
         of_item: where it is known before the image is read; None in it where it is not.
-        of_content: what the file's bytes say.
+        of_content: what the file says, read in pieces: it may be of any size.
     """
 
     kind: pa.DataType
     of_item: Callable[[Item], Any] = lambda item: None
-    of_content: Callable[[bytes], Any] | None = None
+    of_content: Callable[[Opened], Any] | None = None
 
 
-def _dimensions(content: bytes) -> tuple[int | None, int | None]:
+def _dimensions(file: Opened) -> tuple[int | None, int | None]:
     """Width and height in pixels as stored, before the orientation that a camera notes."""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            with Image.open(io.BytesIO(content)) as image:
+            with Image.open(file) as image:
                 return image.size
     except (OSError, Image.DecompressionBombError, *DAMAGE):
         return None, None  # whoever reads the pixels says why
 
 
+def _bytes(file: Opened) -> int:
+    return file.seek(0, os.SEEK_END)
+
+
+def _digest(file: Opened) -> str:
+    return hashlib.file_digest(file, "sha256").hexdigest()
+
+
 COLUMNS: dict[str, Column] = {
-    "width": Column(pa.int32(), of_content=lambda content: _dimensions(content)[0]),
-    "height": Column(pa.int32(), of_content=lambda content: _dimensions(content)[1]),
-    "sha256": Column(pa.string(), of_content=lambda content: hashlib.sha256(content).hexdigest()),
-    "size": Column(pa.int64(), lambda item: item.size, len),  # bytes
+    "width": Column(pa.int32(), of_content=lambda file: _dimensions(file)[0]),
+    "height": Column(pa.int32(), of_content=lambda file: _dimensions(file)[1]),
+    "sha256": Column(pa.string(), of_content=_digest),
+    "size": Column(pa.int64(), lambda item: item.size, _bytes),
     "mtime": Column(pa.int64(), lambda item: item.modified),  # nanoseconds since 1970
 }
 
@@ -83,9 +95,8 @@ class Watched:
     seen: dict[str, Any]
 
     def __call__(self) -> Path | bytes:
-        content = read(self.content())
-        if isinstance(content, bytes):
-            self.seen.update((name, _of_content(name)(content)) for name in self.names)
+        content = _once(self.content())
+        self.seen.update(_said(content, self.names))
         return content
 
 
@@ -96,7 +107,7 @@ def watch(item: Item, names: Sequence[str]) -> tuple[Item, dict[str, Any]]:
     if not open_ones:
         return item, seen
     if isinstance(item.content, Held):  # in memory, which the pipeline counts by what it is
-        seen.update((name, _of_content(name)(item.content.data)) for name in open_ones)
+        seen.update(_said(item.content.data, open_ones))
         return item, seen
     return replace(item, content=Watched(item.content, open_ones, seen)), seen
 
@@ -107,21 +118,36 @@ def sha256(item: Item) -> str | None:
     Raises:
         DataError: it cannot be read.
     """
-    content = read(item.content())
-    return hashlib.sha256(content).hexdigest() if isinstance(content, bytes) else None
+    return _said(item.content(), ["sha256"]).get("sha256")
 
 
-def read(content: Path | bytes) -> Path | bytes:
-    """A file's bytes; the path again of what cannot be read, as a pipe, which would block."""
+def _said(content: Path | bytes, names: Sequence[str]) -> dict[str, Any]:
+    """What columns say of a file or its bytes; nothing of what cannot be read."""
+    said: dict[str, Any] = {}
+    with suppress(OSError), _opened(content) as file:
+        for name in names:
+            of_content = COLUMNS[name].of_content
+            assert of_content is not None
+            file.seek(0)
+            said[name] = of_content(file)
+    return said
+
+
+def _opened(content: Path | bytes) -> Opened:
+    if isinstance(content, bytes):
+        return io.BytesIO(content)
+    if not stat.S_ISREG(content.stat().st_mode):  # a pipe would block
+        raise OSError(errno.EINVAL, "not a regular file")
+    return content.open("rb")
+
+
+def _once(content: Path | bytes) -> Path | bytes:
+    """A file's bytes, so that it is read once; its path where it is large or cannot be read."""
     if isinstance(content, bytes):
         return content
     try:
-        return content.read_bytes() if stat.S_ISREG(os.stat(content).st_mode) else content  # noqa: PTH116
+        status = content.stat()
+        small = stat.S_ISREG(status.st_mode) and status.st_size <= LARGE
+        return content.read_bytes() if small else content
     except OSError:
         return content
-
-
-def _of_content(name: str) -> Callable[[bytes], Any]:
-    found = COLUMNS[name].of_content
-    assert found is not None
-    return found

@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from cfamc_zoo.embedding.partial import PARQUET
-from cfamc_zoo.embedding.writers import FOLDER, FORMATS, recover
+from cfamc_zoo.embedding.writers import FOLDER, FORMATS
 from cfamc_zoo.errors import OutputExistsError, UnknownNameError, UsageError
 
 EXISTING = ("refuse", "replace", "update")
@@ -109,10 +109,9 @@ def settle(output: Output) -> None:
 
     Raises:
         UsageError, OutputExistsError: as `check_output`.
-        StorageError: as `recover`.
+        StorageError: what was set aside can be neither put back nor removed.
     """
-    if output.format == FOLDER:
-        recover(output.path)
+    FORMATS[output.format].recover(output.path)
     check_output(output)
 
 

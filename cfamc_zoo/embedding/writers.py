@@ -29,22 +29,47 @@ def _parquet(output: Path, parts: Partial) -> None:
 
 
 def _npy(output: Path, parts: Partial) -> None:
-    """The array, and before it OUTPUT.paths.txt: one JSON string a row, since names may hold
-    line ends. So an array that is there has its names."""
-    with (
-        atomic_file(output.with_name(f"{output.name}.paths.txt")) as path,
-        path.open("w", encoding="utf-8", newline="\n") as names,
-    ):
-        for table in parts.tables():
-            for name in table.column("path").to_pylist():
-                names.write(json.dumps(name, ensure_ascii=False) + "\n")
+    """The array, and OUTPUT.paths.txt: one JSON string a row, since names may hold line ends.
+
+    Whichever array is there, the names beside it are its own: an older one is set aside before
+    its names go, and the new one comes when its names are there.
+    """
     kind = parts.schema.field("embedding").type
     dtype = np.dtype(kind.value_type.to_pandas_dtype()).newbyteorder("<")
     header = {"descr": dtype.str, "fortran_order": False}
-    with atomic_file(output) as path, path.open("wb") as file:
-        write_array_header_1_0(file, {**header, "shape": (parts.total("rows"), kind.list_size)})
-        for table in parts.tables():
-            file.write(to_numpy(table).astype(dtype, copy=False).tobytes())
+    try:
+        with atomic_file(output) as path, atomic_file(_names(output)) as beside:
+            with path.open("wb") as file, beside.open("w", encoding="utf-8", newline="\n") as names:
+                shape = (parts.total("rows"), kind.list_size)
+                write_array_header_1_0(file, {**header, "shape": shape})
+                for table in parts.tables():
+                    file.write(to_numpy(table).astype(dtype, copy=False).tobytes())
+                    for name in table.column("path").to_pylist():
+                        names.write(json.dumps(name, ensure_ascii=False) + "\n")
+            if output.exists():
+                os.replace(output, _old(output))
+                _names(output).touch()  # an array of others may have none
+                os.replace(_names(output), _old(_names(output)))
+    finally:
+        _recover_npy(output)
+
+
+def _recover_npy(output: Path) -> None:
+    """Ends what a kill has left halfway: the old pair again, where the new one is not whole."""
+    pair = (_names(output), output)  # so that the array is the last to come back
+    with storage_errors(output):
+        if _old(output).exists() and not output.exists():
+            for path in pair:
+                if _old(path).exists():
+                    os.replace(_old(path), path)
+            if _names(output).exists() and not _names(output).stat().st_size:
+                _names(output).unlink()
+        for path in pair:
+            _old(path).unlink(missing_ok=True)
+
+
+def _names(output: Path) -> Path:
+    return output.with_name(f"{output.name}.paths.txt")
 
 
 def _csv(output: Path, parts: Partial) -> None:
@@ -100,12 +125,8 @@ def _folder(output: Path, parts: Partial) -> None:
         shutil.rmtree(old, ignore_errors=True)
 
 
-def recover(output: Path) -> None:
-    """Ends what a kill has left halfway: between two folders' change of places, or after it.
-
-    Raises:
-        StorageError: the old folder can be neither put back nor removed.
-    """
+def _recover_folder(output: Path) -> None:
+    """Ends what a kill has left halfway: between two folders' change of places, or after it."""
     old = _old(output)
     with storage_errors(output):
         if old.exists() and not output.exists():
@@ -124,12 +145,14 @@ class Format:
 
     Attributes:
         finish: makes it of the parts.
+        recover: puts back or removes what a killed `finish` has set aside; raises StorageError.
         columns: whether it has room for more than path and vector.
         described: whether it says what made it, so that it can be updated.
         store: how its parts are kept.
     """
 
     finish: Callable[[Path, Partial], None]
+    recover: Callable[[Path], None] = lambda output: None
     columns: bool = True
     described: bool = False
     store: Store = ARROW
@@ -137,8 +160,8 @@ class Format:
 
 FORMATS: dict[str, Format] = {
     ".parquet": Format(_parquet, described=True),
-    ".npy": Format(_npy, columns=False),
+    ".npy": Format(_npy, _recover_npy, columns=False),
     ".csv": Format(_csv),
     ".jsonl": Format(_jsonl),
-    FOLDER: Format(_folder, described=True, store=PARQUET),
+    FOLDER: Format(_folder, _recover_folder, described=True, store=PARQUET),
 }

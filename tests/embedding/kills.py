@@ -1,6 +1,8 @@
-"""Kills a job before each of its steps on the disk, then lets it go on; a line of JSON a kill.
+"""Kills a job before steps on the disk, or at random moments, then lets it go on.
 
-    python -m tests.embedding.kills RELEASE IMAGES SCRATCH OUTPUT EXISTING COUNT
+    python -m tests.embedding.kills RELEASE IMAGES SCRATCH OUTPUT EXISTING COUNT [MOMENTS SEED]
+
+A line of JSON a kill: COUNT before steps, all if there are fewer, and MOMENTS at random.
 
 A process of its own, without threads, that forks one for each try: imports are paid for once.
 """
@@ -10,6 +12,7 @@ import os
 import shutil
 import signal
 import sys
+import time
 from pathlib import Path
 
 import numpy as np
@@ -38,8 +41,8 @@ def embed(release, images, text, existing, by):
     )
 
 
-def in_child(work):
-    """Runs it in a process of its own: what it returns, or None if it was killed."""
+def in_child(work, seconds=None):
+    """Runs it in a process of its own, killed after so long: what it returns, None if killed."""
     reading, writing = os.pipe()
     if not (child := os.fork()):
         try:
@@ -49,10 +52,14 @@ def in_child(work):
         finally:
             os._exit(0)
     os.close(writing)
+    if seconds is not None:
+        time.sleep(seconds)
+        os.kill(child, signal.SIGKILL)
     with os.fdopen(reading) as answer:
         said = answer.read()
     _, status = os.waitpid(child, 0)
-    return None if os.WIFSIGNALED(status) else json.loads(said)
+    # One that ends while it is killed may have answered.
+    return None if os.WIFSIGNALED(status) or not said else json.loads(said)
 
 
 def counted(work, scratch, limit=None):
@@ -79,13 +86,13 @@ def content(path):
     if path.suffix == ".npy":
         names = path.with_name(f"{path.name}.paths.txt").read_text().splitlines()
         return [*zip(names, np.load(path).tolist(), strict=True)]
-    if path.suffix == ".csv":
+    if path.suffix in (".csv", ".jsonl"):
         return path.read_text().splitlines()
     files = sorted(path.iterdir()) if path.is_dir() else [path]
     return [row for file in files for row in pq.ParquetFile(file).read().to_pylist()]
 
 
-def main(release, images, scratch, name, existing, count):
+def main(release, images, scratch, name, existing, count, moments="0", seed="0"):
     release, images, scratch = open_release(Path(release)), Path(images), Path(scratch)
     before, whole = scratch / "before", scratch / "whole"
     for folder in (before, whole):
@@ -106,20 +113,28 @@ def main(release, images, scratch, name, existing, count):
     def work(folder):
         return lambda: embed(release, images, f"{folder}/{name}", existing, "content").total
 
+    started = time.perf_counter()
     steps = in_child(lambda: counted(work(whole), whole))
+    seconds = time.perf_counter() - started
     path = Path(name.rstrip("/"))
     expected, old = (in_child(lambda f=f: str(content(f / path))) for f in (whole, before))
-    for step in sorted({round(i) for i in np.linspace(0, steps - 1, min(int(count), steps))}):
-        folder = scratch / f"killed-{step}"
+    chosen = sorted({round(i) for i in np.linspace(0, steps - 1, min(int(count), steps))})
+    drawn = np.random.default_rng(int(seed)).uniform(0, seconds, int(moments))
+    tries = [
+        *((f"{step} of {steps}", step, None) for step in chosen),
+        *((f"after {moment:.4f} of {seconds:.4f} s", None, moment) for moment in drawn.tolist()),
+    ]
+    for said, step, moment in tries:
+        folder = scratch / "killed"
         shutil.copytree(before, folder)
-        killed = in_child(lambda f=folder, s=step: counted(work(f), f, s)) is None
+        killed = in_child(lambda f=folder, s=step: counted(work(f), f, s), moment) is None
         found = in_child(lambda f=folder: str(content(f / path)))
         again = in_child(work(folder))
         line = {
-            "step": f"{step} of {steps}",
+            "step": said,
             "killed": killed,
-            # Between two folders' change of places there is none, and the next run puts it back.
-            "whole": found in (old, expected) or (found == "None" and name.endswith("/")),
+            # Between two's change of places there is none, and the next run puts it back.
+            "whole": found in (old, expected) or (found == "None" and name.endswith(("/", ".npy"))),
             "same": in_child(lambda f=folder: str(content(f / path))) == expected,
             "again": again,
             "left": sorted(p.name for p in folder.iterdir() if p.name.startswith(".")),
