@@ -19,6 +19,52 @@ BY_STATUS = {
     429: "too many requests; wait some minutes, then try again",
 }
 
+# What the client raises, by name, and what is said of it. Some derive from one below them.
+SAID: tuple[tuple[str, type[ZooError], str], ...] = (
+    (
+        "LocalTokenNotFoundError",
+        HubError,
+        "no token; log in with `hf auth login`, or set HF_TOKEN",
+    ),
+    (
+        "HFValidationError",
+        UsageError,
+        "{repo!r} cannot be a repository; give ORGANIZATION/NAME",
+    ),
+    (
+        "GatedRepoError",
+        HubError,
+        "{repo} asks for access; request it on the Hub, then log in",
+    ),
+    (
+        "RevisionNotFoundError",
+        UsageError,
+        "{repo} has no revision {revision!r}; leave it away, or name another",
+    ),
+    (
+        "RepositoryNotFoundError",
+        HubError,
+        "{repo} is no folder here, and not on the Hub or not open to you; check the name, or log "
+        "in with `hf auth login`",
+    ),
+    (
+        "OfflineModeIsEnabled",
+        HubError,
+        "the Hub is not asked about {repo}: HF_HUB_OFFLINE is set; unset it",
+    ),
+    (
+        "LocalEntryNotFoundError",
+        HubError,
+        "{repo} is no folder here, not in the cache, and the Hub cannot be reached; check the "
+        "network, HF_ENDPOINT and HF_HUB_OFFLINE",
+    ),
+    (
+        "EntryNotFoundError",
+        ReleaseError,
+        "{repo} has no such file; it is not a release of cfamc-zoo, or broken",
+    ),
+)
+
 
 class _Quiet:
     """While any thread is inside, the client logs errors alone: else each retry prints a line.
@@ -84,31 +130,14 @@ def _translate(error: BaseException, repo: str, revision: str | None) -> ZooErro
 
     # Its transport is httpx or httpx2, by version; its own error derives from the one it uses.
     transport_error = errors.HfHubHTTPError.__bases__[0]
-    if isinstance(error, errors.LocalTokenNotFoundError):
-        return HubError("no token; log in with `hf auth login`, or set HF_TOKEN")
-    if isinstance(error, errors.HFValidationError):
-        return UsageError(f"{repo!r} cannot be a repository; give ORGANIZATION/NAME")
-    if isinstance(error, errors.GatedRepoError):
-        return HubError(f"{repo} asks for access; request it on the Hub, then log in")
-    if isinstance(error, errors.RevisionNotFoundError):
-        return UsageError(f"{repo} has no revision {revision!r}; leave it away, or name another")
-    if isinstance(error, errors.RepositoryNotFoundError):
-        return HubError(
-            f"{repo} is no folder here, and not on the Hub or not open to you; check the name, or "
-            "log in with `hf auth login`"
-        )
-    if isinstance(error, errors.OfflineModeIsEnabled):
-        return HubError(f"the Hub is not asked about {repo}: HF_HUB_OFFLINE is set; unset it")
-    if isinstance(error, errors.LocalEntryNotFoundError):
-        answered = error.__cause__
-        if isinstance(answered, errors.HfHubHTTPError | errors.FileMetadataError):
-            return _translate(answered, repo, revision)
-        return HubError(
-            f"{repo} is no folder here, not in the cache, and the Hub cannot be reached; check the "
-            "network, HF_ENDPOINT and HF_HUB_OFFLINE"
-        )
-    if isinstance(error, errors.EntryNotFoundError):
-        return ReleaseError(f"{repo} has no such file; it is not a release of cfamc-zoo, or broken")
+    answered = error.__cause__
+    if isinstance(error, errors.LocalEntryNotFoundError) and isinstance(
+        answered, errors.HfHubHTTPError | errors.FileMetadataError
+    ):
+        return _translate(answered, repo, revision)
+    for name, ours, text in SAID:
+        if isinstance(error, getattr(errors, name)):
+            return ours(text.format(repo=repo, revision=revision))
     if isinstance(error, errors.HfHubHTTPError):
         status = error.response.status_code
         said = (error.server_message or "").splitlines()[:1]
