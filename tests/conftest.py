@@ -8,6 +8,7 @@ import subprocess
 
 import pytest
 import torch
+from filelock import FileLock
 from torch import nn
 
 from cfamc_zoo.datasets import load_dataset
@@ -28,6 +29,28 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 def own_cache(tmp_path_factory):
     """What tests keep between runs of the program is not the user's."""
     os.environ["CFAMC_ZOO_CACHE"] = str(tmp_path_factory.mktemp("cache"))
+
+
+@pytest.fixture(scope="session")
+def made_once(tmp_path_factory):
+    """What takes seconds to make, made by one of pytest-xdist's workers for all of them.
+
+    `made_once(name, make)` is a folder that `make(folder)` has filled; do not write into it.
+    """
+    root = tmp_path_factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        root = root.parent
+
+    def once(name, make):
+        folder = root / f"once-{name}"
+        with FileLock(root / f"once-{name}.lock"):
+            if not folder.exists():
+                unfinished = tmp_path_factory.mktemp(name)
+                make(unfinished)
+                unfinished.rename(folder)
+        return folder
+
+    return once
 
 
 def randomize_batchnorm(module):
@@ -67,23 +90,25 @@ def sample():
 
 
 @pytest.fixture(scope="session")
-def tiny_release(tmp_path_factory, sample):
+def tiny_release(made_once, sample):
     """A whole release folder; do not write into it."""
-    encoder = make_encoder()
-    head = nn.Linear(32, 10)
-    classifier = Classifier(
-        encoder, head, feature="representation", classes=sample.classes, data="cifar10"
-    )
-    folder = tmp_path_factory.mktemp("releases") / "tiny"
-    export_release(
-        encoder,
-        make_config(encoder),
-        folder,
-        images=sample.images[:8],
-        data=sample.name,
-        others={PROBE: probe_bytes(classifier)},
-    )
-    return folder
+
+    def make(folder):
+        encoder = make_encoder()
+        head = nn.Linear(32, 10)
+        classifier = Classifier(
+            encoder, head, feature="representation", classes=sample.classes, data="cifar10"
+        )
+        export_release(
+            encoder,
+            make_config(encoder),
+            folder / "tiny",
+            images=sample.images[:8],
+            data=sample.name,
+            others={PROBE: probe_bytes(classifier)},
+        )
+
+    return made_once("releases", make) / "tiny"
 
 
 @pytest.fixture(scope="session")

@@ -22,7 +22,7 @@ def images():
     return np.random.default_rng(0).integers(0, 256, (40, 32, 32, 3), dtype=np.uint8)
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def make_recipe():
     """A recipe that trains in a second, with keys of its own on top."""
 

@@ -63,7 +63,10 @@ def test_crops_that_are_seen_carry_the_perturbation(make_recipe, images):
     assert (engine.seen(1) >= 0).all() and (engine.seen(1) <= 1).all()
 
 
-def test_a_stopped_and_resumed_average_is_that_of_the_unbroken_run(make_recipe, images, tmp_path):
+def test_a_stopped_and_resumed_average_is_that_of_the_unbroken_run(
+    make_recipe, images, tmp_path, monkeypatch
+):
+    monkeypatch.setattr(averaging, "STATISTICS_CROPS", 40)
     recipe = make_recipe(averaging=0.5)
     whole = run(recipe, images, tmp_path / "whole")
     stops = iter([False, False, True])
