@@ -276,12 +276,12 @@ def test_a_multi_crop_head_is_attacked_through_the_mean_of_its_crops(
     assert "leave --crops away" in zoo(*command, "--crops", 2, code=2).err
 
 
-def test_crops_are_those_of_the_recipe_and_of_the_seed(zoo, tiny_release, tmp_path, sample):
+def test_crops_are_those_of_the_recipe_and_of_the_seed(zoo, tiny_release, tmp_path):
     import dataclasses
 
     import cfamc_zoo
-    from cfamc_zoo.export.release import export_release
     from cfamc_zoo.zoo.release.folder import PROBE
+    from cfamc_zoo.zoo.release.loading import save_release
     from tests.conftest import make_config
 
     encoder = cfamc_zoo.load(str(tiny_release))
@@ -289,9 +289,7 @@ def test_crops_are_those_of_the_recipe_and_of_the_seed(zoo, tiny_release, tmp_pa
     config = make_config(encoder, "cropped")
     config = dataclasses.replace(config, recipe={**config.recipe, "views": views})
     head = {PROBE: (tiny_release / PROBE).read_bytes()}
-    export_release(
-        encoder, config, tmp_path / "r", images=sample.images[:8], data=sample.name, others=head
-    )
+    save_release(tmp_path / "r", encoder, config, head)
     command = ["attack", "-m", "r", "--crops", 2, "--limit", 12, "--steps", 2, "--json"]
     first, again = (zoo(*command) for _ in range(2))
     found = answer(first)

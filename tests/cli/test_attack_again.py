@@ -13,10 +13,9 @@ import cfamc_zoo
 from cfamc_zoo.cli.app import run
 from cfamc_zoo.evaluation.attacks.choice import Choice
 from cfamc_zoo.evaluation.plan import Asked, Plan
-from cfamc_zoo.export.release import export_release
 from cfamc_zoo.zoo.network.classifier import Classifier
 from cfamc_zoo.zoo.release.folder import PROBE
-from cfamc_zoo.zoo.release.loading import probe_bytes
+from cfamc_zoo.zoo.release.loading import probe_bytes, save_release
 from cfamc_zoo.zoo.threat import L2
 from tests.conftest import make_config
 
@@ -86,15 +85,13 @@ def test_a_folder_is_named_by_its_whole_path_wherever_one_stands(attack, place, 
     assert command[command.index("-m") + 1].startswith(str(place))
 
 
-def test_crops_are_said(attack, place, tmp_path, tiny_release, sample):
+def test_crops_are_said(attack, place, tmp_path, tiny_release):
     encoder = cfamc_zoo.load(str(tiny_release))
     views = {"count": 8, "scale": [0.2, 1.0], "ratio": [0.75, 1.33]}
     config = make_config(encoder, "cropped")
     config = dataclasses.replace(config, recipe={**config.recipe, "views": views})
     head = {PROBE: (tiny_release / PROBE).read_bytes()}
-    export_release(
-        encoder, config, tmp_path / "r", images=sample.images[:8], data=sample.name, others=head
-    )
+    save_release(tmp_path / "r", encoder, config, head)
     first = attack("-m", tmp_path / "r", "--crops", 3, "--limit", 8, "--steps", 1, "--seed", 4)
     again = attack(*shlex.split(first["command"])[2:])
     assert again["crops"] == first["crops"] and first["crops"]["count"] == 3

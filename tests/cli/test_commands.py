@@ -10,11 +10,19 @@ import sys
 import pytest
 
 from cfamc_zoo.zoo.release.folder import CONFIG, MODEL
+from tests import inside
 
 PATHS = {"PYTHONPATH": os.pathsep.join(p for p in sys.path if p)}
 
 
-def zoo(*arguments, code=0, **options):
+def zoo(*arguments, **options):
+    done = inside.cfamc_zoo(*arguments, **options)
+    assert "Traceback" not in done.stderr
+    return done
+
+
+def process(*arguments, code=0, **options):
+    """As `zoo`, in a process of its own."""
     command = [sys.executable, "-m", "cfamc_zoo", *map(str, arguments)]
     environment = os.environ | PATHS | {"HF_HUB_OFFLINE": "1"} | options.pop("env", {})
     done = subprocess.run(
@@ -63,10 +71,17 @@ def test_wrong_usage_is_at_most_three_lines_and_exit_code_2(
     assert list(tmp_path.iterdir()) == []
 
 
+def test_a_process_ends_with_the_code_and_the_lines_of_its_command(tmp_path):
+    for arguments in (["lst"], ["embed"], ["pull", "resnet"], ["probe", "--data", "cifar11"]):
+        by_itself = process(*arguments, code=2, cwd=tmp_path)
+        done = zoo(*arguments, code=2, cwd=tmp_path)
+        assert (by_itself.stdout, by_itself.stderr) == (done.stdout, done.stderr)
+
+
 def test_help_and_version_go_to_stdout():
-    assert "Usage: cfamc-zoo" in zoo().stdout
+    assert "Usage: cfamc-zoo" in process().stdout
     assert "embed" in zoo("--help").stdout
-    assert zoo("--version").stdout.startswith("cfamc-zoo 0.")
+    assert process("--version").stdout.startswith("cfamc-zoo 0.")
 
 
 def test_attack_reports_every_image_and_can_be_repeated(tiny_release, sample):
@@ -83,7 +98,7 @@ def test_attack_reports_every_image_and_can_be_repeated(tiny_release, sample):
     for row in answer["results"]:
         assert row["value"] == pytest.approx(100 * sum(row["correct"]) / 60)
         assert row["low"] <= row["value"] <= row["high"]
-    again = json.loads(zoo(*command, "--steps", 3).stdout)
+    again = json.loads(process(*command, "--steps", 3).stdout)
     for a, b in zip(answer["results"], again["results"], strict=True):
         assert a["correct"] == b["correct"]
     table = zoo("attack", "-m", tiny_release, "--limit", 20, "--steps", 2)

@@ -1,7 +1,6 @@
 """`cfamc-zoo train` as a user calls it."""
 
 import json
-import os
 import signal
 import subprocess
 import sys
@@ -9,6 +8,8 @@ import time
 
 import pytest
 from PIL import Image
+
+from tests import inside
 
 TINY = [
     "cf-amc-ssl-thin",
@@ -28,9 +29,7 @@ def command(*arguments):
 
 
 def train(*arguments, code=0):
-    done = subprocess.run(command(*arguments), capture_output=True, text=True, timeout=120)
-    assert done.returncode == code, done.stderr
-    return done
+    return inside.cfamc_zoo("train", *arguments, code=code)
 
 
 def steps(run):
@@ -98,7 +97,6 @@ def test_a_run_is_resumed_with_its_own_recipe_only(tmp_path):
 )
 def test_wrong_usage_is_one_line_and_exit_code_2(arguments, said, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("PYTHONPATH", os.pathsep.join(sys.path))
     done = train(*arguments, code=2)
     assert said in done.stderr
     assert done.stderr.count("\n") == (2 if "holds test images" in done.stderr else 1), done.stderr
