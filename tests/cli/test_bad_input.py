@@ -8,17 +8,19 @@ import os
 import pickle
 import resource
 import shutil
-import signal
 import subprocess
 import sys
+from contextlib import contextmanager
 
 import pytest
 import torch
+from huggingface_hub import constants
 from PIL import Image
 from safetensors.torch import load, save
 
 from cfamc_zoo.cli.app import run
 from cfamc_zoo.zoo.release.folder import GRAPH, MODEL, open_release, write_files
+from tests import inside
 from tests.bombs import bomb
 
 
@@ -30,7 +32,7 @@ def tree(folder):
 def refuse(capsys, monkeypatch, tmp_path):
     """Runs a command that must fail with one line and leave the folder as it was."""
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
 
     def call(*arguments, code):
         before = tree(tmp_path)
@@ -188,20 +190,15 @@ def test_a_wrong_digest_is_not_pulled(refuse, tiny_release, tmp_path, name):
     assert "is not the file that its config pins" in said and name in said
 
 
-def limited(*arguments, bytes):
-    """Runs a command whose files may not grow over `bytes`, as on a full disk."""
-
-    def limit():
-        signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-        resource.setrlimit(resource.RLIMIT_FSIZE, (bytes, bytes))
-
-    return subprocess.run(
-        [sys.executable, "-B", "-m", "cfamc_zoo", *map(str, arguments)],
-        capture_output=True,
-        text=True,
-        timeout=120,
-        preexec_fn=limit,
-    )
+@contextmanager
+def files_up_to(size):
+    """No file grows over so many bytes, as on a full disk; Python ignores the signal for it."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
 
 
 @pytest.mark.parametrize(
@@ -219,10 +216,9 @@ def limited(*arguments, bytes):
 )
 def test_a_full_disk_is_one_line_and_leaves_nothing(tiny_release, tmp_path, monkeypatch, arguments):
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("PYTHONPATH", os.pathsep.join(p for p in sys.path if p))
     words = [str(tiny_release) if word == "TINY" else word for word in arguments.split()]
-    done = limited(*words, bytes=4096)
-    assert done.returncode == 1, done.stderr
+    with files_up_to(4096):
+        done = inside.cfamc_zoo(*words, code=1)
     assert "free some space" in done.stderr.splitlines()[-1]
     assert "Traceback" not in done.stderr
     assert tree(tmp_path) == []

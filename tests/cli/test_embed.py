@@ -2,7 +2,6 @@
 
 import csv
 import json
-import os
 import resource
 import shutil
 import signal
@@ -20,13 +19,12 @@ from PIL import Image
 
 import cfamc_zoo
 from cfamc_zoo.zoo.images.preprocess import PREPROCESSING
+from tests import inside
 from tests.bombs import bomb
 
 
-def embed(*arguments, code=0, **options):
-    command = [sys.executable, "-m", "cfamc_zoo", "embed", *map(str, arguments)]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=120, **options)
-    assert done.returncode == code, done.stderr
+def embed(*arguments, **options):
+    done = inside.cfamc_zoo("embed", *arguments, **options)
     assert "Traceback" not in done.stderr
     return done
 
@@ -144,13 +142,10 @@ def test_unreadable_files_are_listed_and_the_rest_is_written(images, tiny_releas
 def test_what_cannot_be_done_is_one_line(images, tiny_release, arguments, code, said, tmp_path):
     (tmp_path / "empty").mkdir()
     model = [] if "-m" in arguments else ["-m", tiny_release]
-    done = embed(*arguments, *model, code=code, cwd=tmp_path, env=os.environ | PATHS)
+    done = embed(*arguments, *model, code=code, cwd=tmp_path)
     assert said in done.stderr
     assert done.stderr.count("\n") == 1
     assert {p.name for p in tmp_path.iterdir()} == {"images", "empty"}, "nothing half-written"
-
-
-PATHS = {"PYTHONPATH": os.pathsep.join(p for p in sys.path if p)}
 
 
 def test_a_finished_output_is_not_replaced_unasked(images, tiny_release, tmp_path):

@@ -154,7 +154,8 @@ def test_an_estimate_tries_some_batches_and_leaves_nothing(tmp_path, monkeypatch
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_stopped_run_of_averaged_weights_leaves_a_release_and_goes_on(tmp_path):
+def test_a_stopped_run_of_averaged_weights_leaves_a_release_and_goes_on(tmp_path, monkeypatch):
+    monkeypatch.setattr("cfamc_zoo.training.averaging.STATISTICS_CROPS", 64)
     averaged = [*TINY, "--set=averaging=0.5", "--set=epochs=50", "-o", tmp_path / "run"]
     stopped = train(*averaged, "--max-minutes=0.001")
     release = tmp_path / "run" / "release"
