@@ -21,6 +21,7 @@ from cfamc_zoo.zoo.catalogue.resolve import resolve
 from cfamc_zoo.zoo.release.folder import CARD, RESULTS
 from cfamc_zoo.zoo.release.results import differences, read_results, rows_text, summarize
 from cfamc_zoo.zoo.threat import Linf
+from tests import inside
 
 ROOT = Path(__file__).parent.parent
 BUNDLED = [spec.name for spec in list_models() if spec.bundled]
@@ -125,8 +126,6 @@ def test_pull_of_a_bundled_model_needs_no_network_and_prints_its_folder(tmp_path
     )
     assert done.stdout == f"{tmp_path / 'copy'}\n"
     assert cfamc_zoo.load(str(tmp_path / "copy"))
-    done = subprocess.run(command, capture_output=True, text=True, check=True)
-    assert done.stdout == f"{bundled_folder(name)}\n"
-    again = subprocess.run([*command, "--revision", "v2"], capture_output=True, text=True)
-    assert again.returncode == 2
+    assert inside.cfamc_zoo("pull", name).stdout == f"{bundled_folder(name)}\n"
+    again = inside.cfamc_zoo("pull", name, "--revision", "v2", code=2)
     assert "part of the package" in again.stderr

@@ -11,6 +11,7 @@ from PIL import Image
 import cfamc_zoo
 from cfamc_zoo import Encoder
 from cfamc_zoo.zoo.release.results import accuracies, differences, parse_rows
+from tests import inside
 from tests.cli.test_train import TINY
 from tests.hub import TOKEN, Hub, serve
 from tests.hub.client import command
@@ -24,8 +25,8 @@ def test_trained_here_pushed_and_embedded_elsewhere(tmp_path, sample):
         Image.fromarray(image).save(images / f"{i}.png")
     run, folder = tmp_path / "run", tmp_path / "tiny"
     with serve(hub) as address:
-        command(address, here, "train", *TINY, "-o", run, "--set=max_steps=2")
-        command(address, here, "export", run, "-o", folder)
+        inside.cfamc_zoo("train", *TINY, "-o", run, "--set=max_steps=2")
+        inside.cfamc_zoo("export", run, "-o", folder)
         pushed = command(address, here, "push", folder, "zoo/tiny", HF_TOKEN=TOKEN)
         assert pushed.stdout == f"{address}/zoo/tiny\n"
         vectors = {}

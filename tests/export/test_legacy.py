@@ -19,8 +19,8 @@ from torch.nn import functional as F
 import cfamc_zoo
 from cfamc_zoo.errors import ReleaseError, UnknownNameError
 from cfamc_zoo.export.foreign import import_checkpoint
+from tests import inside
 from tests.conftest import make_encoder, randomize_batchnorm
-from tests.hub.client import command
 
 X = torch.rand(3, 3, 32, 32, generator=torch.Generator().manual_seed(0))
 
@@ -349,9 +349,9 @@ def test_from_the_command_line(tmp_path):
     content = {"state_dict": papers_names(encoder), "args": ARGUMENTS}
     file, out = save(content, tmp_path), tmp_path / "release"
     arguments = ("export", file, "-o", out)
-    refused = command("http://127.0.0.1:9", tmp_path, *arguments, code=2)
+    refused = inside.cfamc_zoo(*arguments, code=2)
     assert "say with --layout what wrote it" in refused.stderr
-    done = command("http://127.0.0.1:9", tmp_path, *arguments, "--layout", "cf-amc-ssl")
+    done = inside.cfamc_zoo(*arguments, "--layout", "cf-amc-ssl")
     assert "left out: args\n" in done.stderr
     assert "not opened, nor any code of it run: argparse.Namespace\n" in done.stderr
     assert done.stdout == f"{out}\n"

@@ -13,6 +13,7 @@ from cfamc_zoo.errors import HubError, ReleaseError, UsageError
 from cfamc_zoo.export.card import render_release
 from cfamc_zoo.export.push import plan_push, push
 from cfamc_zoo.zoo.release.folder import CARD, GRAPH, MODEL, PROJECTOR, open_release, write_files
+from tests import inside
 from tests.hub import TOKEN, Fault, Hub, lost, serve, slow, status
 from tests.hub.client import command, pull
 
@@ -201,7 +202,7 @@ def test_no_token(hub, address, release, monkeypatch, tmp_path):
 
 def test_from_the_command_line(hub, address, release, tmp_path):
     arguments = ["push", release.folder, TINY]
-    dry = command(address, tmp_path, *arguments, "--dry-run", "--private")
+    dry = inside.cfamc_zoo(*arguments, "--dry-run", "--private")
     assert dry.stdout == render_release(release)
     assert "would make private repository zoo/tiny" in dry.stderr
     assert release.config.files[MODEL].sha256[:12] in dry.stderr
@@ -215,7 +216,7 @@ def test_from_the_command_line(hub, address, release, tmp_path):
     content[100] ^= 1
     (release.folder / GRAPH).write_bytes(content)
     hub.log.clear()
-    refused = command(address, tmp_path, *arguments, code=1, HF_TOKEN=TOKEN)
+    refused = inside.cfamc_zoo(*arguments, code=1)
     assert "is not the file that its config pins" in refused.stderr
     assert hub.log == [], "nobody was asked"
 
