@@ -112,9 +112,10 @@ def test_the_readmes_python_runs(inputs, sample, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     text = (ROOT / "README.md").read_text()
     (code,) = re.findall(r"```python\n(import cfamc_zoo.*?)```", text, re.DOTALL)
-    names = {"images": inputs[:4], "labels": torch.from_numpy(sample.labels[:4])}
+    # The third is the first that is known, and it falls at once: what stands takes a minute.
+    names = {"images": inputs[:3], "labels": torch.from_numpy(sample.labels[:3])}
     exec(code, names)
-    assert names["z"].shape == (4, 128)
+    assert names["z"].shape == (3, 128)
     assert names["result"].accuracies[-1].attack == "AutoAttack"
 
 
