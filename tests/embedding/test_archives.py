@@ -200,6 +200,10 @@ def test_row_groups_are_read_once_and_let_go(monkeypatch):
     assert len(contents(found)) == 40
     assert reads == [0, 1, 2, 3]
     assert parquet.GROUPS._bytes() <= 25_000
+    monkeypatch.setattr(parquet, "MANY", 3)
+    found = write("small.parquet", rows({"image": [b"1"] * 40}, row_group_size=2))
+    assert len(contents(found)) == 40
+    assert len(reads) == 4 + 20 and len(parquet.GROUPS._read) == 3
 
 
 def test_parquet_without_images_names_its_columns():

@@ -16,6 +16,7 @@ from cfamc_zoo.parquet import bytes_of, image_column
 
 KEPT = 1 << 28  # bytes of row groups in memory: those that decoders are in, and the next
 EMPTY = Failed("the row holds no image")
+MANY = 16  # row groups in memory, however small they are
 FEW = 16  # rows at a time of a group that is larger
 
 
@@ -91,7 +92,7 @@ class _Groups:
                     column = _column(file)
                     read = _read(place, lambda: file.read_row_group(group, columns=[column]))
                 self._read[key] = bytes_of(read.column(0).combine_chunks())
-                while len(self._read) > 1 and self._bytes() > KEPT:
+                while len(self._read) > 1 and (self._bytes() > KEPT or len(self._read) > MANY):
                     self._read.popitem(last=False)
             self._read.move_to_end(key)
             return self._read[key]
