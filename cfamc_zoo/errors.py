@@ -67,5 +67,9 @@ class StorageError(ZooError):
     """An output that cannot be written: no such folder, no permission, a full disk."""
 
 
+class ClusterError(ZooError):
+    """A cluster that cannot be reached, or gave up a run; what was finished is kept."""
+
+
 class HubError(ZooError):
     """A Hub that cannot be reached, refuses, or answers otherwise than a Hub does."""

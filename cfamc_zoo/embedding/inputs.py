@@ -66,6 +66,11 @@ class Inputs:
         """What was met so far and is no image, by its reason."""
         return merged(part.left_out for part in self.parts)
 
+    def note_left_out(self, met: Counter[str]) -> None:
+        """Adds what others met that went through some of the parts."""
+        if self.parts:
+            self.parts[0].left_out.update(met)
+
     def __iter__(self) -> Iterator[Item]:
         """The items; standard input gives its own once.
 

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from itertools import islice
 from pathlib import Path
-from typing import NoReturn, Protocol
+from typing import NoReturn, Protocol, TypeVar
 
 from cfamc_zoo.errors import DataError
 
+T = TypeVar("T")
 CONTENT_LIMIT = 1 << 29  # bytes of one image that does not lie in a file of its own: 512 MiB
 
 
@@ -47,13 +49,65 @@ class Images(Protocol):
         left_out: reasons, and how often each was met; of archives while they are gone through.
     """
 
+    left_out: Counter[str]
+
     @property
     def total(self) -> int | None: ...
 
-    @property
-    def left_out(self) -> Counter[str]: ...
-
     def __iter__(self) -> Iterator[Item]: ...
+
+    def cut(self, start: int, stop: int) -> Images:
+        """The items from number `start` on and before `stop`; the total is known."""
+        return Stretch(self, start, stop)
+
+    def pieces(self, size: int) -> Iterator[Images]:
+        """All items in pieces that other processes can go through, each by itself.
+
+        A piece has at most `size` items, or a total of None: it can only be read from its start.
+        """
+        if self.total is None:
+            yield from map(Given, batches(self, size))
+        else:
+            for start in range(0, self.total, size):
+                yield self.cut(start, min(start + size, self.total))
+
+
+@dataclass(frozen=True)
+class Stretch(Images):
+    """Consecutive ones of others; those before them are gone through, but not read."""
+
+    images: Images
+    start: int
+    stop: int
+    left_out: Counter[str] = field(default_factory=Counter)
+
+    @property
+    def total(self) -> int:
+        return self.stop - self.start
+
+    def __iter__(self) -> Iterator[Item]:
+        return islice(self.images, self.start, self.stop)
+
+
+@dataclass(frozen=True)
+class Given(Images):
+    """Items that are there already."""
+
+    items: Sequence[Item]
+    left_out: Counter[str] = field(default_factory=Counter)
+
+    @property
+    def total(self) -> int:
+        return len(self.items)
+
+    def __iter__(self) -> Iterator[Item]:
+        return iter(self.items)
+
+
+def batches(values: Iterable[T], size: int) -> Iterator[list[T]]:
+    """The values in lists of `size`; the last may be shorter."""
+    rest = iter(values)
+    return iter(lambda: list(islice(rest, size)), [])
 
 
 @dataclass(frozen=True)

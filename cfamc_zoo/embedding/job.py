@@ -77,21 +77,21 @@ def embed_to_file(
         DataError: an output that is to be updated is damaged.
         StorageError: it cannot be written; finished parts are kept for the next try.
     """
-    embed = _open_embed(release, settings, execution)
+    embed = open_embed(release, settings, execution)
     with only_one(output.path):
         settle(output)
         output = with_columns(output)
         schema = make_schema(output, release, settings)
         known = open_known(output, schema)
         stamp_now = bind(stamp, by=output.by if output.existing == "update" else "mtime")
-        parts = _open_parts(output, schema, stamp_now)
+        parts = open_parts(output, schema, stamp_now)
         rest = parts.resume(iter(items))
         resumed = parts.total("items")
         advance(resumed)
         scaled = bind(scale, unit=settings.normalize, dtype=settings.dtype)
         rows = Rows(schema, known, stamp_now, scaled)
         keep(parts, rows.pieces(rest, embed), known.rows if known else 0, advance)
-        outcome = _outcome(parts, resumed)
+        outcome = sum_up(parts, resumed)
         if outcome.written:
             FORMATS[output.format].finish(output.path, parts)
         parts.remove()
@@ -130,7 +130,12 @@ def make_schema(output: Output, release: Release, settings: Settings) -> pa.Sche
     )
 
 
-def _open_embed(release: Release, settings: Settings, execution: Execution) -> Embed:
+def open_embed(release: Release, settings: Settings, execution: Execution) -> Embed:
+    """Items to batches of vectors, by a model that is opened here.
+
+    Raises:
+        UsageError, ReleaseError: as `open_backend`.
+    """
     return bind(
         embed_files,
         backend=open_for(release, settings, execution),
@@ -141,7 +146,8 @@ def _open_embed(release: Release, settings: Settings, execution: Execution) -> E
     )
 
 
-def _open_parts(output: Output, schema: pa.Schema, stamp: Stamp) -> Partial:
+def open_parts(output: Output, schema: pa.Schema, stamp: Stamp) -> Partial:
+    """The parts of a job, whoever makes their rows."""
     made_by = {key.decode(): value.decode() for key, value in schema.metadata.items()}
     return Partial(
         output.path,
@@ -161,22 +167,22 @@ def keep(
     Args:
         older: rows of the older output.
     """
-    kind = parts.schema.field("embedding").type
-    size = parts.store.size(kind.list_size * kind.value_type.bit_width // 8)
+    size = parts.size
     held: list[Piece] = []
     for piece in pieces:
         held.append(piece)
         if sum(len(piece.marks) for piece in held) >= size:
-            _add(parts, held, older)
+            parts.add(*gather(held, parts.schema, older))
             held = []
         advance(len(piece.marks))
     if held:
-        _add(parts, held, older)
+        parts.add(*gather(held, parts.schema, older))
 
 
-def _add(parts: Partial, held: list[Piece], older: int) -> None:
+def gather(held: list[Piece], schema: pa.Schema, older: int = 0) -> tuple[pa.Table, Part]:
+    """Rows that were made one after the other as a part, and what it covers."""
     marks = [mark for piece in held for mark in piece.marks]
-    table = pa.concat_tables([piece.table for piece in held])
+    table = pa.concat_tables([schema.empty_table(), *(piece.table for piece in held)])
     part = Part(
         items=len(marks),
         digest=digest(marks),
@@ -186,10 +192,11 @@ def _add(parts: Partial, held: list[Piece], older: int) -> None:
         older=older,
         unreadable=[bad for piece in held for bad in piece.unreadable],
     )
-    parts.add(table, part)
+    return table, part
 
 
-def _outcome(parts: Partial, resumed: int) -> Outcome:
+def sum_up(parts: Partial, resumed: int) -> Outcome:
+    """What a job whose parts are all there ends with."""
     kept = parts.total("kept")
     # Of the first part: a run that is killed at its end may find its own output as the older one.
     older = parts.done[0].older if parts.done else 0

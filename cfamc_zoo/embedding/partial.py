@@ -143,6 +143,12 @@ class Partial:
         self.discarded = False
         self._job = hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()
 
+    @property
+    def size(self) -> int:
+        """Inputs of a part, by the bytes of a vector."""
+        kind = self.schema.field("embedding").type
+        return self.store.size(kind.list_size * kind.value_type.bit_width // 8)
+
     def resume(self, items: Iterator[Item]) -> Iterator[Item]:
         """Goes on with the parts that are there.
 
@@ -152,14 +158,13 @@ class Partial:
         Raises:
             StorageError: what is discarded cannot be removed.
         """
-        while (part := self._read(len(self.done))) is not None:
+        while (part := self.find(len(self.done))) is not None:
             held = list(islice(items, part.items))
             if digest([self.mark(item) for item in held]) != part.digest:
                 items = chain(held, items)
                 break
             self.done.append(part)
-        with storage_errors(self.output):
-            self._remove_from(len(self.done))
+        self._keep_first(len(self.done))
         return items
 
     def add(self, table: pa.Table, part: Part) -> None:
@@ -168,12 +173,25 @@ class Partial:
         Raises:
             StorageError: it cannot be written.
         """
+        self.put(len(self.done), table, part)
+        self.done.append(part)
+
+    def put(self, i: int, table: pa.Table, part: Part) -> None:
+        """Keeps the part of number `i`, in whatever order they are made; as `add`."""
         with storage_errors(self.output):
             self.folder.mkdir(exist_ok=True)
         said = {**(self.schema.metadata or {}), "job": self._job, "part": json.dumps(asdict(part))}
-        with atomic_file(self._path(len(self.done))) as path:
+        with atomic_file(self._path(i)) as path:
             self.store.write(path, table.replace_schema_metadata(said))
-        self.done.append(part)
+
+    def end(self, done: Sequence[Part]) -> None:
+        """All parts are there, in this order; what else is there goes.
+
+        Raises:
+            StorageError: it cannot be removed.
+        """
+        self.done = [*done]
+        self._keep_first(len(self.done))
 
     def tables(self) -> Iterator[pa.Table]:
         """The parts in order, one at a time."""
@@ -194,7 +212,7 @@ class Partial:
     def _path(self, i: int) -> Path:
         return self.folder / self.store.name.format(i)
 
-    def _read(self, i: int) -> Part | None:
+    def find(self, i: int) -> Part | None:
         """What a part covers; None where there is none of this job."""
         try:
             said = self.store.schema(self._path(i)).metadata or {}
@@ -204,13 +222,14 @@ class Partial:
         except (OSError, KeyError, TypeError, ValueError):  # pyarrow's errors are ValueErrors
             return None
 
-    def _remove_from(self, i: int) -> None:
-        """Everything but the first `i` parts: also what a killed process half-wrote."""
+    def _keep_first(self, i: int) -> None:
+        """Removes everything but the first `i` parts: also what a killed process half-wrote."""
         kept = {self._path(j).name for j in range(i)}
-        for path in self.folder.iterdir() if self.folder.exists() else ():
-            if path.name not in kept:
-                self.discarded |= not path.name.startswith(".") and path.is_file()
-                shutil.rmtree(path) if path.is_dir() else path.unlink()
+        with storage_errors(self.output):
+            for path in self.folder.iterdir() if self.folder.exists() else ():
+                if path.name not in kept:
+                    self.discarded |= not path.name.startswith(".") and path.is_file()
+                    shutil.rmtree(path) if path.is_dir() else path.unlink()
 
 
 def digest(marks: Sequence[str]) -> str:

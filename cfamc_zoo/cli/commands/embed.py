@@ -10,7 +10,7 @@ import typer
 from cfamc_zoo.cli import output
 from cfamc_zoo.cli.opening import open_model
 from cfamc_zoo.cli.options import Json, Model
-from cfamc_zoo.embedding.backends import BACKENDS
+from cfamc_zoo.embedding.executors import NAMES
 from cfamc_zoo.errors import UnknownNameError, UsageError
 from cfamc_zoo.zoo.network.spec import FEATURES
 
@@ -42,11 +42,17 @@ def embed(
     features: Annotated[
         str, typer.Option(help="backbone, representation or projection.")
     ] = "backbone",
-    backend: Annotated[str, typer.Option(help=f"{' or '.join(BACKENDS)}.")] = "onnx",
+    backend: Annotated[str, typer.Option(help="onnx, torch, or ray for a cluster.")] = "onnx",
     device: Annotated[str | None, typer.Option(help="cpu or cuda.")] = None,
     batch_size: Annotated[int, typer.Option(min=1, help="Images at a time.")] = 32,
     threads: Annotated[
         int | None, typer.Option(min=1, help="Of the model, and of reading. [default: one a core]")
+    ] = None,
+    workers: Annotated[
+        int | None, typer.Option(min=1, help="Of Ray. [default: as many as fit]")
+    ] = None,
+    shard: Annotated[
+        str | None, typer.Option(help="One share of the images, as 1/4: the first of four.")
     ] = None,
     normalize: Annotated[
         bool, typer.Option("--normalize", help="Scale vectors to unit length.")
@@ -75,7 +81,7 @@ def embed(
     """Turn images into vectors."""
     for kind, name, known in (
         ("feature", features, FEATURES),
-        ("backend", backend, BACKENDS),
+        ("backend", backend, NAMES),
         ("dtype", dtype, DTYPES),
         ("--by", by, BY),
         ("--on-error", on_error, ON_ERROR),
@@ -87,11 +93,12 @@ def embed(
 
     from cfamc_zoo.allocator import return_freed_memory
     from cfamc_zoo.embedding.columns import parse_columns
+    from cfamc_zoo.embedding.executors import check_executor, embed_inputs
     from cfamc_zoo.embedding.inputs import STDIN, open_inputs
-    from cfamc_zoo.embedding.job import embed_to_file
     from cfamc_zoo.embedding.kinds.listed import LINE, NULL
     from cfamc_zoo.embedding.outputs import Output, check_output, locate
     from cfamc_zoo.embedding.settings import Execution, Settings
+    from cfamc_zoo.embedding.shards import parse_shard, share
     from cfamc_zoo.embedding.update import roots_of
     from cfamc_zoo.folders import describe
 
@@ -99,21 +106,26 @@ def embed(
     existing = "update" if update else "replace" if overwrite else "refuse"
     to = Output(*locate(out), parse_columns(columns), existing, by, roots_of(inputs))
     check_output(to)
+    check_executor(backend, to, workers)
+    mine = parse_shard(shard) if shard is not None else None
     release = open_model(model)
     if null and STDIN not in inputs:
         raise UsageError("--null is of a list on standard input; give - as the input")
     found = open_inputs(inputs, separator=NULL if null else LINE)
     if at_first := found.left_out:
         output.note(describe(at_first))
+    if mine:
+        found = share(found, mine)
     started = time.perf_counter()
     try:
         with output.progress("embedding", found.total) as bar:
-            outcome = embed_to_file(
+            outcome = embed_inputs(
                 found,
                 release,
                 to,
                 settings=Settings(features, backend, normalize, dtype),
                 execution=Execution(device, threads, batch_size),
+                workers=workers,
                 advance=bar.advance,
             )
     except KeyboardInterrupt:

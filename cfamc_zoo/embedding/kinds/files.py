@@ -6,13 +6,14 @@ import os
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from functools import partial
+from itertools import islice
 from pathlib import Path
 
-from cfamc_zoo.embedding.items import Item, printable
+from cfamc_zoo.embedding.items import Images, Item, batches, printable
 from cfamc_zoo.names import FileNames
 
 
-class Files:
+class Files(Images):
     """Image files by name; each is looked at when its turn comes.
 
     Args:
@@ -30,6 +31,12 @@ class Files:
 
     def __iter__(self) -> Iterator[Item]:
         return map(file_item, self.names)
+
+    def cut(self, start: int, stop: int) -> Files:
+        return Files(list(islice(self.names, start, stop)), self.left_out)
+
+    def pieces(self, size: int) -> Iterator[Files]:
+        return map(Files, batches(self.names, size))
 
 
 def file_item(name: str) -> Item:

@@ -6,16 +6,18 @@ import os
 from collections import Counter
 from collections.abc import Callable, Iterator
 from io import BufferedIOBase
+from typing import TypeVar
 
-from cfamc_zoo.embedding.items import Images, Item, failed
+from cfamc_zoo.embedding.items import Given, Images, Item, failed
 from cfamc_zoo.errors import DataError, UsageError
 
+T = TypeVar("T")
 AT_ONCE = 1 << 16  # bytes that are read
 LONGEST = 1 << 16  # bytes of a name; no system has longer ones
 LINE, NULL = b"\n", b"\0"
 
 
-class Listed:
+class Listed(Images):
     """The images that a list names; it is gone through once, as it comes.
 
     Args:
@@ -31,17 +33,26 @@ class Listed:
         self.left_out: Counter[str] = Counter()
 
     def __iter__(self) -> Iterator[Item]:
+        return self._each(iter, lambda item: item)
+
+    def pieces(self, size: int) -> Iterator[Images]:
+        return self._each(lambda named: named.pieces(size), lambda item: Given([item]))
+
+    def _each(
+        self, parts_of: Callable[[Images], Iterator[T]], of_failed: Callable[[Item], T]
+    ) -> Iterator[T]:
+        """What all names stand for, one after the other."""
         for name in _split(self.stream, self.end):
             text = os.fsdecode(name)
             if len(name) > LONGEST:
-                yield failed(f"{text[:60]}...", f"a name of over {LONGEST} bytes")
+                yield of_failed(failed(f"{text[:60]}...", f"a name of over {LONGEST} bytes"))
                 continue
             try:
                 named = self.resolve(text)
-                yield from named
+                yield from parts_of(named)
                 self.left_out += named.left_out
             except (DataError, UsageError) as error:
-                yield failed(text, str(error))
+                yield of_failed(failed(text, str(error)))
 
 
 def _split(stream: BufferedIOBase, end: bytes) -> Iterator[bytes]:

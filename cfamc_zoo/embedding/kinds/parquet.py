@@ -9,7 +9,7 @@ from functools import cached_property
 from threading import Lock
 from typing import Any
 
-from cfamc_zoo.embedding.items import Failed, Held, Item, failed
+from cfamc_zoo.embedding.items import Failed, Held, Images, Item, failed
 from cfamc_zoo.embedding.kinds.remote import Stamp, data_errors, is_url, open_place, stamp_of
 from cfamc_zoo.errors import DataError
 from cfamc_zoo.parquet import bytes_of, image_column
@@ -20,7 +20,7 @@ MANY = 16  # row groups in memory, however small they are
 FEW = 16  # rows at a time of a group that is larger
 
 
-class ParquetImages:
+class ParquetImages(Images):
     """Images of a Parquet file, wherever it lies; a row is named FILE#NUMBER."""
 
     def __init__(self, place: str):

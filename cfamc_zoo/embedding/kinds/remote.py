@@ -15,7 +15,7 @@ from datetime import datetime
 from functools import lru_cache
 from typing import Any
 
-from cfamc_zoo.embedding.items import Item, failed, nanoseconds, printable
+from cfamc_zoo.embedding.items import Images, Item, failed, nanoseconds, printable
 from cfamc_zoo.errors import DataError, UnknownNameError, UsageError, first_line
 from cfamc_zoo.folders import NO_SUFFIX, image_suffixes, is_passed_over, suffix_of
 
@@ -153,7 +153,7 @@ class Address:
         return data
 
 
-class Addresses:
+class Addresses(Images):
     """Images behind addresses."""
 
     def __init__(self, urls: list[str]):
@@ -167,8 +167,11 @@ class Addresses:
     def __iter__(self) -> Iterator[Item]:
         return (Item(printable(url), Address(url)) for url in self.urls)
 
+    def cut(self, start: int, stop: int) -> Addresses:
+        return Addresses(self.urls[start:stop])
 
-class AddressFolder:
+
+class AddressFolder(Images):
     """All images below an address, a folder's listing in memory at a time."""
 
     total = None

@@ -14,11 +14,20 @@ import tarfile
 import zlib
 from collections import Counter
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from io import BufferedReader
 from typing import Any
 
-from cfamc_zoo.embedding.items import CONTENT_LIMIT, Failed, Held, Item, failed, nanoseconds
+from cfamc_zoo.embedding.items import (
+    CONTENT_LIMIT,
+    Failed,
+    Held,
+    Images,
+    Item,
+    failed,
+    nanoseconds,
+)
 from cfamc_zoo.embedding.kinds.members import LINK, is_image, name_of
 from cfamc_zoo.embedding.kinds.remote import data_errors, is_url, open_place
 from cfamc_zoo.errors import DataError
@@ -34,7 +43,7 @@ REST = "damaged or cut ({}); images after that are not read"
 DAMAGE = (tarfile.TarError, OSError, EOFError, ValueError, zlib.error, lzma.LZMAError)
 
 
-class TarImages:
+class TarImages(Images):
     """Images of a tar file, wherever it lies."""
 
     total = None  # a tar has no list of what it holds
@@ -54,6 +63,17 @@ class TarImages:
                 yield from self._items(file)
         except DataError as error:
             yield failed(self.place, str(error))
+
+    def pieces(self, size: int) -> Iterator[Images]:
+        """One that has to be read in order stays whole: whoever goes through it opens it."""
+        return iter([self]) if self._must_be_read_in_order() else super().pieces(size)
+
+    def _must_be_read_in_order(self) -> bool:
+        if is_url(self.place):
+            return True
+        with suppress(OSError), open(self.place, "rb") as file:
+            return file.read(8).startswith(tuple(COMPRESSED))
+        return False
 
     def _items(self, file: BufferedReader) -> Iterator[Item]:
         start = file.peek(8)

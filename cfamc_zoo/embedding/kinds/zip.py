@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 
-from cfamc_zoo.embedding.items import CONTENT_LIMIT, Failed, Item, failed
+from cfamc_zoo.embedding.items import CONTENT_LIMIT, Failed, Images, Item, failed
 from cfamc_zoo.embedding.kinds.members import LINK, is_image, name_of
 from cfamc_zoo.embedding.kinds.remote import Stamp, data_errors, is_url, open_place, stamp_of
 from cfamc_zoo.errors import DataError
@@ -23,7 +23,7 @@ DAMAGE = (
 )
 
 
-class ZipImages:
+class ZipImages(Images):
     """Images of a zip file, wherever it lies."""
 
     def __init__(self, place: str):
