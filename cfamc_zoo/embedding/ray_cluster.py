@@ -110,7 +110,7 @@ def embed_with_ray(
         for row in _rows(ray, job, units, parts, workers):
             number, part = row["number"], Part(**json.loads(row["part"]))
             if row["made"]:
-                parts.put(number, _read(row["table"]), part)
+                parts.put(number, read_rows(row["table"]), part)
             resumed += 0 if row["made"] else part.items
             done[number] = part
             left_out.append(Counter(json.loads(row["left_out"])))
@@ -155,7 +155,7 @@ class Worker:
             "number": row["number"],
             "made": made,
             "part": json.dumps(asdict(part)),
-            "table": _written(table),
+            "table": written_rows(table),
             "left_out": json.dumps(merged(piece.left_out for piece in unit)),
         }
 
@@ -308,7 +308,8 @@ def _items(unit: Unit) -> Iterator[Item]:
     return chain.from_iterable(unit)
 
 
-def _written(table: pa.Table) -> bytes:
+def written_rows(table: pa.Table) -> bytes:
+    """Rows as they travel from a worker."""
     sink = pa.BufferOutputStream()
     with pa.ipc.new_stream(sink, table.schema) as stream:
         stream.write_table(table)
@@ -316,6 +317,7 @@ def _written(table: pa.Table) -> bytes:
     return written
 
 
-def _read(content: bytes) -> pa.Table:
+def read_rows(content: bytes) -> pa.Table:
+    """What `written_rows` wrote."""
     with pa.ipc.open_stream(content) as stream:
         return stream.read_all()
