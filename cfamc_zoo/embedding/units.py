@@ -34,13 +34,15 @@ def size_for(total: int, largest: int) -> int:
 
 def _together(pieces: Iterable[Images], size: int) -> Iterator[Unit]:
     held: Unit = []
+    items = 0
     for piece in pieces:
-        if held and (piece.total is None or sum(p.total or 0 for p in held) >= size):
+        if held and (piece.total is None or items + piece.total > size):
             yield held
-            held = []
+            held, items = [], 0
         if piece.total is None:
             yield [piece]
         else:
             held.append(piece)
+            items += piece.total
     if held:
         yield held
