@@ -53,6 +53,7 @@ __all__ = [
     "save",
     "search",
     "train",
+    "wrap",
 ]
 
 
@@ -100,6 +101,43 @@ def load_classifier(model: str) -> Classifier:
     from cfamc_zoo.zoo.release.loading import load_probe
 
     return load_probe(resolve(model))
+
+
+def wrap(
+    module: nn.Module,
+    *,
+    size: int = 224,
+    mean: Sequence[float] = (0.0, 0.0, 0.0),
+    std: Sequence[float] = (1.0, 1.0, 1.0),
+) -> Encoder:
+    """Any module as an encoder, which `attack_encoder`, `edits` and `probe` take.
+
+    The module itself is in it, not a copy, and is in evaluation mode afterwards. An encoder with a
+    head behind it is a classifier, which `attack` takes.
+
+    Args:
+        module: from (N, 3, size, size) float32 to vectors (N, D), on any device, its weights
+            float32. (N, D, 1, 1) is flattened. Of an object of the transformers library or a
+            mapping `image_embeds` or else `pooler_output` is read, else its only tensor (N, D);
+            of a tuple its only one. Tokens (N, T, D) and maps are refused: return the one that is
+            the vector, such as x[:, 0] or x.mean(1).
+        size: pixels a side of its input, and the only size that is then taken.
+        mean, std: of the normalization that it was trained with, for pixels in [0, 1], one number
+            a channel: a layer before it, so that a radius is one of pixels. By default none.
+
+    Returns:
+        An encoder whose "backbone" feature is the vector. `save` and `push` cannot store it, since
+        releases hold no code; `cfamc-zoo export timm:NAME` stores timm's networks.
+
+    Raises:
+        UsageError: no module, or an impossible size, mean or std.
+        ModelError: it raises on images of that size, is not float32, or returns no vectors; says
+            what to write.
+    """
+    from cfamc_zoo.pretrained import Encoder
+    from cfamc_zoo.zoo.network.wrapping import wrap_module
+
+    return wrap_module(Encoder, module, size=size, mean=mean, std=std)
 
 
 def embed(

@@ -17,6 +17,7 @@ from cfamc_zoo.export.card import render_release
 from cfamc_zoo.export.graph import build_graph, check_graph
 from cfamc_zoo.export.parity import measure_parity, parity_rows
 from cfamc_zoo.zoo.network.encoder import Encoder
+from cfamc_zoo.zoo.network.families.known import check_known
 from cfamc_zoo.zoo.release.config import FORMAT_VERSION, ReleaseConfig
 from cfamc_zoo.zoo.release.folder import (
     CARD,
@@ -56,9 +57,11 @@ def export_release(
         others: further files of the release by name.
 
     Raises:
+        UsageError: a network of no known family.
         ReleaseError: a check failed; nothing is left behind.
         StorageError: the folder cannot be written; nothing is left behind.
     """
+    check_known(encoder.architecture)
     from cfamc_zoo.atomic import storage_errors
 
     with storage_errors(folder):
@@ -100,6 +103,7 @@ def save_encoder(encoder: Encoder, folder: str | Path, *, images: np.ndarray, da
         ReleaseError: a check failed; nothing is left behind.
         StorageError: the folder cannot be written; nothing is left behind.
     """
+    check_known(encoder.architecture)
     folder = Path(folder).absolute()
     if folder.exists():
         raise OutputExistsError(f"{str(folder)!r} is already there; give another folder")

@@ -15,6 +15,7 @@ from cfamc_zoo.errors import DataError, UsageError
 from cfamc_zoo.evaluation.heads.fitting import FittedProbe, ProbeSettings, default_feature, fit
 from cfamc_zoo.evaluation.sampling import hold_out
 from cfamc_zoo.evaluation.subject import Material
+from cfamc_zoo.evaluation.victim.model import device_of
 from cfamc_zoo.zoo.catalogue.resolve import resolve
 from cfamc_zoo.zoo.device import find_device
 from cfamc_zoo.zoo.images.preprocess import fit_all
@@ -57,7 +58,7 @@ def probe_images(
         # A copy, so that the caller's stays in its mode and on its device.
         encoder = copy.deepcopy(model).eval().requires_grad_(False)
         own = encoder.architecture.probed_feature
-        device = next(model.parameters()).device
+        device = device_of(encoder, images)
     else:
         release = resolve(model)
         encoder, own = load_encoder(release), default_feature(release)

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 import torch
 from torch import Tensor, nn
 
-from cfamc_zoo.errors import ModelError, first_line
+from cfamc_zoo.errors import ModelError, ZooError, first_line
 from cfamc_zoo.evaluation.arguments import layout_hint
 from cfamc_zoo.evaluation.victim.batching import is_out_of_memory
 
@@ -26,8 +26,8 @@ def logits_of(model: Callable[[Tensor], Tensor], images: Tensor) -> Tensor:
     """
     try:
         answer = model(images)
-    except torch.OutOfMemoryError:
-        raise  # the batch is to blame, not the model
+    except (torch.OutOfMemoryError, ZooError):
+        raise  # the batch is to blame, not the model; or it has said itself what is wrong
     except Exception as error:  # the model is anybody's code
         if is_out_of_memory(error):
             raise

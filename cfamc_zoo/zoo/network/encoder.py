@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from importlib import import_module
 from typing import Any
 
@@ -76,6 +76,7 @@ class Encoder(nn.Module):
         architecture: of the network.
         preprocess: input size and, where the model has one, its normalization layer.
         projector: the layers behind the representation, or None in a release without them.
+        layers: the others, by feature; None makes them as the architecture says.
     """
 
     def __init__(
@@ -84,12 +85,13 @@ class Encoder(nn.Module):
         *,
         preprocess: Preprocess | None = None,
         projector: nn.Module | None = None,
+        layers: Mapping[str, nn.Module] | None = None,
     ):
         super().__init__()
         self.architecture = architecture
         self.preprocess = preprocess or Preprocess()
         self.normalize = normalization(self.preprocess)
-        layers = make_layers(architecture)
+        layers = make_layers(architecture) if layers is None else layers
         self.backbone = layers["backbone"]
         if "representation" in layers:
             self.representation = layers["representation"]
@@ -116,8 +118,9 @@ class Encoder(nn.Module):
             ReleaseError: the network gives other features than its architecture says.
         """
         self.architecture.dimension(feature)  # refuses what there is not
-        check_images(images, next(self.backbone.parameters()).dtype)
-        self._check_size(images)
+        weight = next(self.backbone.parameters(), None)
+        check_images(images, None if weight is None else weight.dtype)
+        self.check_size(images)
         x = self.backbone(self.normalize(images))
         width = self.architecture.dimension("backbone")
         if x.shape[1:] != (width,):
@@ -137,7 +140,12 @@ class Encoder(nn.Module):
             )
         return F.normalize(self.projector(x), dim=1)
 
-    def _check_size(self, images: Tensor) -> None:
+    def check_size(self, images: Tensor) -> None:
+        """Refuses images of a size that the network does not take.
+
+        Raises:
+            DataError: names both sizes.
+        """
         size = self.architecture.fixed_size
         if size is not None and images.shape[2:] != (size, size):
             raise DataError(

@@ -39,3 +39,17 @@ def architecture_from(values: Mapping[str, Any]) -> Architecture:
     """
     family, sizes = family_of(values)
     return family(**sizes)
+
+
+def check_known(architecture: Architecture) -> None:
+    """Refuses a network that no config.json can describe.
+
+    Raises:
+        UsageError: it is of no family; says what can be stored.
+    """
+    if architecture.family not in FAMILIES:
+        raise UsageError(
+            f"{architecture.name} is of no known family, and a release holds no code, so it cannot "
+            "be stored; where timm has its network, `cfamc-zoo export timm:NAME --weights FILE` "
+            "makes a release of its weights"
+        )
