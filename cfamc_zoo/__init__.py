@@ -29,8 +29,10 @@ if TYPE_CHECKING:
     from cfamc_zoo.evaluation.assessment import Assessment
     from cfamc_zoo.evaluation.attacks.ensemble import Ensemble
     from cfamc_zoo.evaluation.attacks.protocol import Attack
+    from cfamc_zoo.evaluation.encoder_assessment import EncoderAssessment
+    from cfamc_zoo.evaluation.encoder_images import Images
     from cfamc_zoo.evaluation.heads.fitting import FittedProbe
-    from cfamc_zoo.evaluation.heads.probing import Images, Labels
+    from cfamc_zoo.evaluation.heads.probing import Labels
     from cfamc_zoo.export.publish import push, save
     from cfamc_zoo.pretrained import Encoder
     from cfamc_zoo.zoo.catalogue.registry import find_model, list_models
@@ -41,6 +43,7 @@ __all__ = [
     "ZooError",
     "__version__",
     "attack",
+    "attack_encoder",
     "embed",
     "embed_stream",
     "find_model",
@@ -322,6 +325,60 @@ def attack(
     )
     classifier = load_classifier(model) if isinstance(model, str) else model
     return assess(classifier, images, labels, terms, progress=progress)
+
+
+def attack_encoder(
+    encoder: Encoder | str,
+    images: Images,
+    *,
+    eps: object = "8/255",
+    norm: str = "linf",
+    features: str = "backbone",
+    seed: int = 0,
+    progress: bool | Callable[[int, int, str], object] = False,
+    **settings: object,
+) -> EncoderAssessment:
+    """How far an attacker moves an encoder's vectors, without labels: pushed away, and pulled.
+
+    Each image is pushed away from its own vector, and in random pairs pulled onto another's. The
+    encoder, the images and torch's random state are afterwards as they were.
+
+    Args:
+        encoder: what `load` or `wrap` returns, attacked in evaluation mode on its own device; or
+            what `load` takes.
+        images: at least three: (N, H, W, 3) uint8 of any size, which become its input, or
+            (N, 3, S, S) floating point in [0, 1]. They are compared with each other.
+        eps, norm, seed, progress: as `attack` takes them.
+        features: "backbone", and where the encoder has them "representation" or "projection".
+        **settings: `steps` (20), `step_size` (2.5 eps / steps), `distance` ("l2" or "cosine"), and
+            `batch_size`, images at a time, which is halved when memory runs out and changes no
+            draws; by default at most 128, or on a GPU 512, and fewer of images over 64 x 64.
+
+    Returns:
+        With `results`, one a radius: `push_quantiles` and `pull_quantiles` (the part of all pairs
+        of images that are at most so far apart), `breakaway_risk`, `overlap_risk` and `retrieval`
+        (top-1 in percent, with its interval); `adversarial`, `print`, `to_json()`, `save(path)`
+        and `report(path)`. The measures are those of arXiv 2210.04076.
+
+    Raises:
+        UsageError: no encoder, an unknown norm, feature or setting, an impossible radius.
+        DataError: fewer than three images, of another type, size or range, or one vector for all,
+            so that nothing can be measured.
+        ModelError: the encoder raises, or returns something else than finite vectors.
+    """
+    from cfamc_zoo.evaluation.arguments import norm_of, threats_of, whole
+    from cfamc_zoo.evaluation.attacks.choice import FEATURE, Choice
+    from cfamc_zoo.evaluation.encoder_assessment import EncoderTerms, assess_encoder
+
+    kind, batch_size = norm_of(norm), settings.pop("batch_size", None)
+    terms = EncoderTerms(
+        Choice(FEATURE, settings, kind).feature_attack(),
+        threats_of(eps, kind),
+        features,
+        whole(seed, "seed", least=0),
+        None if batch_size is None else whole(batch_size, "batch_size", least=1),
+    )
+    return assess_encoder(encoder, images, terms, progress=progress)
 
 
 def probe(

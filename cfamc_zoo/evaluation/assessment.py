@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, is_dataclass
 from os import PathLike
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from torch import nn
 
 from cfamc_zoo.atomic import atomic_file
@@ -28,14 +25,12 @@ from cfamc_zoo.evaluation.reports.facts import facts_of
 from cfamc_zoo.evaluation.reports.page import Picture
 from cfamc_zoo.evaluation.robustness import Accuracy, evaluate
 from cfamc_zoo.evaluation.run import Advance, Run
+from cfamc_zoo.evaluation.telling import Told, bar_of, own_draws
 from cfamc_zoo.evaluation.victim.batching import is_out_of_memory
 from cfamc_zoo.evaluation.victim.logits import check_two
 from cfamc_zoo.evaluation.victim.model import classifier_of, device_of, frozen, own_modes, width_of
-from cfamc_zoo.progress import Bar, Silent, shown
 from cfamc_zoo.zoo.device import environment
 from cfamc_zoo.zoo.threat import Threat
-
-Told = Callable[[int, int, str], object]  # images done, of how many, and what is going on
 
 
 @dataclass(frozen=True)
@@ -204,7 +199,7 @@ def assess(
     """
     network = classifier_of(model)
     device = device_of(network, images)
-    with own_modes(device), _own_draws(device, terms.seed):
+    with own_modes(device), own_draws(device, terms.seed):
         if any(weight.is_inference() for weight in network.parameters()):
             network = copy.deepcopy(network)  # those have no gradients; a copy has
         x = images_of(images, device)
@@ -213,7 +208,7 @@ def assess(
         y = labels_of(labels, count=len(x), classes=classes, device=device)
         data = Examples(x, y, classes)
         parts = len(terms.threats) * len(members_of(terms.attack))
-        with _bar(progress, terms.attack.name, len(data) * parts) as bar:
+        with bar_of(progress, terms.attack.name, len(data) * parts) as bar:
             return _assessed(network, data, terms, bar.advance)
 
 
@@ -264,33 +259,3 @@ def _names(model: nn.Module, classes: int) -> tuple[str, ...]:
     if isinstance(names, list | tuple) and len(names) == classes:
         return tuple(map(str, names))
     return tuple(map(str, range(classes)))
-
-
-@contextmanager
-def _own_draws(device: torch.device, seed: int) -> Iterator[None]:
-    """A model that draws does so from the seed; the caller's random state stays as it was."""
-    with torch.random.fork_rng([device] if device.type == "cuda" else []):
-        torch.manual_seed(seed)
-        yield
-
-
-@contextmanager
-def _bar(progress: bool | Told, title: str, total: int) -> Iterator[Bar]:
-    if callable(progress):
-        yield _Telling(progress, total)
-    elif progress:
-        with shown(title, total) as bar:
-            yield bar
-    else:
-        yield Silent()
-
-
-class _Telling(Silent):
-    """Tells a function."""
-
-    def __init__(self, tell: Told, whole: int):
-        self.tell, self.whole, self.done = tell, whole, 0
-
-    def advance(self, n: int = 1, status: str = "") -> None:
-        self.done += n
-        self.tell(self.done, self.whole, status)

@@ -93,7 +93,7 @@ class _Seen:
 
     def gathered(self, data: Examples, work: Callable[[Examples], Tensor]) -> Tensor:
         """What `work` returns for all of these, batch by batch."""
-        size = self.run.batch_on(data.device)
+        size = self.run.batch_of(data.images)
         return gathered(len(data), size, lambda rows: work(data.take(rows)), self.run.say)
 
     def _asked(self) -> Tensor:

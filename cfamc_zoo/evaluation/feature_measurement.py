@@ -10,18 +10,13 @@ import numpy as np
 import torch
 
 from cfamc_zoo.datasets import LabelledImages
-from cfamc_zoo.evaluation.features import (
-    FeatureReader,
-    FeatureRobustness,
-    evaluate_features,
-    partners,
-)
+from cfamc_zoo.evaluation.feature_outputs import saved_parts
+from cfamc_zoo.evaluation.features import FeatureReader, FeatureRobustness, evaluate_features
 from cfamc_zoo.evaluation.measurement import Measurement, Table
 from cfamc_zoo.evaluation.outputs import save
 from cfamc_zoo.evaluation.plan import Plan
 from cfamc_zoo.evaluation.reports.facts import facts_of
-from cfamc_zoo.evaluation.reports.page import Picture, shown_of
-from cfamc_zoo.evaluation.reports.vector_page import VectorPage, render_vectors
+from cfamc_zoo.evaluation.reports.vector_page import VectorPage, pushed_pictures, render_vectors
 from cfamc_zoo.evaluation.run import Advance, Run
 from cfamc_zoo.progress import Say
 from cfamc_zoo.zoo.device import environment
@@ -85,7 +80,7 @@ class FeatureMeasurement(Measurement):
             self.results.append(result)
 
     def rows(self) -> list[dict[str, Any]]:
-        return [_row(r) for r in self.results]
+        return [r.to_json() for r in self.results]
 
     def table(self) -> Table:
         headers = (
@@ -115,66 +110,23 @@ class FeatureMeasurement(Measurement):
 
     def save(self, path: Path, adversarial: np.ndarray) -> None:
         """Of each radius come the pushed images, then the pulled."""
-        plan, n = self.plan, len(self.data)
-        left, right = partners(n, plan.seed)
-        partner = np.full(n, -1, np.int64)  # of the one without, if n is odd
-        partner[left], partner[right] = right, left
-        parts = [(kind, eps) for eps in plan.epsilons for kind in ("push", "pull")]
         labels = {"label": self.data.labels} if self.data.classes else {}
-        save(
-            path,
-            adversarial,
-            parts={"attack": [k for k, _ in parts], "eps": [e for _, e in parts]},
-            rows={"partner": partner, **labels},
-            stands=[(self.ledger.stage(*part).verdicts == 1).tolist() for part in parts],
-        )
+        told = saved_parts(self.plan.epsilons, self.plan.seed, self.ledger, labels)
+        save(path, adversarial, **told)
 
     def page(self) -> str:
         """Its pictures are the pushed images of the largest radius."""
-        plan = self.plan
+        plan, part = self.plan, self.plan.largest
+        assert self.ledger.adversarial is not None
+        pushed = self.ledger.adversarial[2 * part]
         page = VectorPage(
             title=f"How far vectors of {self.model} move: {self.reader.feature} under "
             f"{self.attack.steps} steps of label-free PGD, {plan.norm}, on {self.data.name}",
             facts=facts_of({**self.settings, **environment(self.device)}, self.attack),
             results=self.results,
             threats=plan.threats,
-            pictures=self._pictures(),
+            pictures=pushed_pictures(self.images, pushed, self.results[part]),
             command=self.command,
             card=self.card,
         )
         return render_vectors(page)
-
-    def _pictures(self) -> list[Picture]:
-        """Each image, and as whose it is found before and after."""
-        assert self.ledger.adversarial is not None
-        result = self.results[self.plan.largest]
-        pushed = self.ledger.adversarial[2 * self.plan.largest]
-        return [
-            Picture(
-                self.images[i],
-                pushed[i],
-                f"image {i}",
-                f"image {i}",
-                f"image {result.nearest[i]}",
-            )
-            for i in shown_of(list(result.retrieved))
-        ]
-
-
-def _row(r: FeatureRobustness) -> dict[str, Any]:
-    value, low, high = r.retrieval
-    return {
-        "eps": r.eps,
-        "n": len(r.retrieved),
-        "push_median_universal_quantile": median(r.push_quantiles),
-        "pull_median_universal_quantile": median(r.pull_quantiles),
-        "push_median_distance": median(r.push_distances),
-        "pull_median_distance": median(r.pull_distances),
-        "pair_distance_quantiles": dict(zip(("10%", "50%", "90%"), r.typical, strict=True)),
-        "breakaway_risk": r.breakaway_risk,
-        "overlap_risk": r.overlap_risk,
-        "retrieval_top1": value,
-        "low": low,
-        "high": high,
-        "seconds": round(r.seconds, 3),
-    }

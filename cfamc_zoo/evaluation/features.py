@@ -5,13 +5,15 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from statistics import median
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from cfamc_zoo.errors import DataError
 from cfamc_zoo.evaluation.arguments import images_of
 from cfamc_zoo.evaluation.attacks.feature import DISTANCES, FeatureAttack
+from cfamc_zoo.evaluation.clean_vectors import CleanVectors, check_count
 from cfamc_zoo.evaluation.intervals import wilson
 from cfamc_zoo.evaluation.ledger import UNKNOWN, Ledger, Stage
 from cfamc_zoo.evaluation.run import PLAIN, Run
@@ -85,6 +87,25 @@ class FeatureRobustness:
         low, high = wilson(k, n)
         return 100 * k / n, 100 * low, 100 * high
 
+    def to_json(self) -> dict[str, Any]:
+        """The measures, for `json.dumps`; medians of what there is one of an image."""
+        value, low, high = self.retrieval
+        return {
+            "eps": self.eps,
+            "n": len(self.retrieved),
+            "push_median_universal_quantile": median(self.push_quantiles),
+            "pull_median_universal_quantile": median(self.pull_quantiles),
+            "push_median_distance": median(self.push_distances),
+            "pull_median_distance": median(self.pull_distances),
+            "pair_distance_quantiles": dict(zip(("10%", "50%", "90%"), self.typical, strict=True)),
+            "breakaway_risk": self.breakaway_risk,
+            "overlap_risk": self.overlap_risk,
+            "retrieval_top1": value,
+            "low": low,
+            "high": high,
+            "seconds": round(self.seconds, 3),
+        }
+
 
 def partners(n: int, seed: int) -> tuple[Tensor, Tensor]:
     """The random pairs of n images: (n // 2,) and (n // 2,) int64; with n odd, one has none."""
@@ -111,23 +132,21 @@ def evaluate_features(
             told of 2 N attacks for each radius.
 
     Raises:
-        DataError: fewer than three images, or images outside [0, 1].
+        DataError: fewer than three images, images outside [0, 1], or one vector for all.
         ModelError: the encoder raises or returns NaN.
     """
     images = images_of(images, device_of(reader, images))
-    n, size = len(images), run.batch_on(images.device)
-    if n < 3:
-        raise DataError(f"{n} images have no pairs to compare; give at least 3")
+    n, size = len(images), run.batch_of(images)
+    check_count(n)
     ledger = run.ledger_of(n)
     width = width_of(reader, images)
     no_labels = torch.zeros(n, dtype=torch.long, device=images.device)
     try:
         with attacked(reader, images, no_labels, width) as victim:
-            clean = gathered(
+            vectors = gathered(
                 n, size, lambda rows: victim.logits(images[rows.to(images.device)]), run.say
             )
-            between = _distances(attack.distance, clean, clean)
-            pairs = between[torch.triu(torch.ones_like(between), 1) > 0].sort().values
+            clean = CleanVectors(vectors, attack.distance)
             shared = _Shared(victim, images, clean, attack, run, ledger)
             for part, threat in enumerate(threats):
                 task = _FeatureTask(shared, threat, part)
@@ -137,7 +156,7 @@ def evaluate_features(
                     run.advance(2 * len(rows), task.threat.text)
 
                 in_batches(torch.arange(n, device="cpu"), size, work, run.say)
-                yield task.result(pairs)
+                yield task.result()
     finally:
         ledger.flush()
 
@@ -148,12 +167,12 @@ class _Shared:
 
     Attributes:
         images: (N, C, H, W) as `images_of` returns them.
-        clean: (N, D) their vectors.
+        clean: their vectors.
     """
 
     victim: Victim
     images: Tensor
-    clean: Tensor
+    clean: CleanVectors
     attack: FeatureAttack
     run: Run
     ledger: Ledger
@@ -167,8 +186,9 @@ class _FeatureTask:
     """
 
     def __init__(self, shared: _Shared, threat: Threat, part: int):
-        images, clean = shared.images, shared.clean
+        images, clean = shared.images, shared.clean.vectors
         self.victim, self.images, self.clean = shared.victim, images, clean
+        self.compared = shared.clean
         self.attack, self.run, self.ledger = shared.attack, shared.run, shared.ledger
         self.threat, self.part = threat, part
         self.push = self.ledger.stage("push", threat.text)
@@ -190,11 +210,8 @@ class _FeatureTask:
         own = self.clean[at]
         x = self._found(0, rows) if known else self._pushed(rows, own)
         vectors = self.pushed[at] = self.victim.logits(x)
-        away, moved = _distances(self.attack.distance, vectors, self.clean), measure(vectors, own)
-        mine = torch.arange(len(rows), device=device)
-        away[mine, at] = torch.inf  # of others alone: a rounded distance must not decide
+        away, moved = self.compared.to_all_and_own(vectors, at)
         self.nearer += int((away < moved[:, None]).sum())
-        away[mine, at] = moved
         nearest = self.nearest[rows] = away.argmin(1).cpu()
         if not known:
             self._record(self.push, 0, rows, x, nearest == rows, start)
@@ -235,37 +252,23 @@ class _FeatureTask:
         seconds = time.perf_counter() - start
         self.ledger.record(stage, rows.numpy(), stands.numpy(), tried=len(rows), seconds=seconds)
 
-    def result(self, pairs: Tensor) -> FeatureRobustness:
-        """All measures, once every image is through; (P,) sorted distances of clean pairs."""
+    def result(self) -> FeatureRobustness:
+        """All measures, once every image is through."""
         measure, clean, n = DISTANCES[self.attack.distance], self.clean, len(self.clean)
         a, b = self.left.to(clean.device), self.right.to(clean.device)
         kept = measure(clean[a], self.pulled[a])
         reached = measure(clean[a], self.pulled[b])
         remaining = torch.cat((measure(clean[b], self.pulled[a]), reached))
         moved = measure(self.pushed, clean)
-        tenth, half, most = (pairs[int(part * (len(pairs) - 1))].item() for part in (0.1, 0.5, 0.9))
         return FeatureRobustness(
             eps=self.threat.text,
-            push_quantiles=_quantiles(pairs, moved),
-            pull_quantiles=_quantiles(pairs, remaining),
+            push_quantiles=self.compared.quantiles(moved),
+            pull_quantiles=self.compared.quantiles(remaining),
             push_distances=moved.tolist(),
             pull_distances=remaining.tolist(),
-            typical=(tenth, half, most),
+            typical=self.compared.typical,
             breakaway_risk=self.nearer / (n * (n - 1)),
             overlap_risk=(reached < kept).float().mean().item(),
             nearest=self.nearest.tolist(),
             seconds=self.push.seconds + self.pull.seconds,
         )
-
-
-def _distances(name: str, a: Tensor, b: Tensor) -> Tensor:
-    """(N, D) and (M, D) to (N, M)."""
-    if name == "cosine":
-        return 1 - nn.functional.normalize(a, dim=1) @ nn.functional.normalize(b, dim=1).T
-    return torch.cdist(a, b, compute_mode="donot_use_mm_for_euclid_dist")
-
-
-def _quantiles(pairs: Tensor, distances: Tensor) -> list[float]:
-    """The part of the sorted (P,) distances that are at most each of `distances`."""
-    counts = torch.searchsorted(pairs, distances.contiguous(), right=True)
-    return (counts / len(pairs)).tolist()

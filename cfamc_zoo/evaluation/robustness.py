@@ -217,7 +217,7 @@ class _Task:
         self.ledger.record(stage, rows.numpy(), stands, tried=len(rows), seconds=seconds)
 
     def _in_batches(self, rows: Tensor, work: Callable[[Tensor, int], None]) -> None:
-        in_batches(rows, self.run.batch_on(self.data.device), work, self.run.say)
+        in_batches(rows, self.run.batch_of(self.data.images), work, self.run.say)
 
     def _advance(self, stage: Stage, n: int) -> None:
         known = stage.verdicts[stage.verdicts != UNKNOWN]

@@ -10,9 +10,10 @@ from cfamc_zoo.evaluation.ledger import Ledger
 from cfamc_zoo.progress import Say
 
 if TYPE_CHECKING:
-    import torch
     from torch import Tensor
 
+SMALL = 64  # pixels a side, up to which batches are whole
+FEWEST = 8  # images at a time, unless memory runs out: a CPU that swaps does not say so
 Advance = Callable[[int, str], None]  # takes how many more are done, and what is going on
 
 
@@ -26,7 +27,8 @@ class Run:
 
     Attributes:
         seed: of all draws.
-        batch_size: images at a time, halved when memory runs out; None is 128, 512 on a GPU.
+        batch_size: images at a time, halved when memory runs out; None is 128, 512 on a GPU, and
+            of images over 64 x 64 pixels as many fewer as they are larger, 8 at least.
         ledger: takes down what is found; what it knows already is not measured again. None is
             one in memory, which is dropped.
         advance: told after each batch how many more images are done, and what is going on.
@@ -39,9 +41,13 @@ class Run:
     advance: Advance = _untold
     say: Say = _untold
 
-    def batch_on(self, device: torch.device) -> int:
-        """Images at a time there."""
-        return self.batch_size or (512 if device.type == "cuda" else 128)
+    def batch_of(self, images: Tensor) -> int:
+        """Of (N, C, H, W) images how many at a time, where they are."""
+        if self.batch_size is not None:
+            return self.batch_size
+        usual = 512 if images.device.type == "cuda" else 128
+        larger = images.shape[-2] * images.shape[-1] / SMALL**2
+        return max(FEWEST, int(usual / max(1.0, larger)))
 
     def ledger_of(self, n: int) -> Ledger:
         """What takes down n images."""

@@ -111,9 +111,9 @@ def test_other_batches_give_the_same_measures():
     assert a.retrieved == b.retrieved
 
 
-def test_an_encoder_that_sees_nothing_cannot_be_moved():
-    (result,) = evaluate_features(Constant(), line(), FeatureAttack(), [Linf(0.1)])
-    assert result.breakaway_risk == 0
+def test_of_an_encoder_that_sees_nothing_nothing_can_be_measured():
+    with pytest.raises(DataError, match="same vector for all 9 images.*nothing can be measured"):
+        list(evaluate_features(Constant(), line(), FeatureAttack(), [Linf(0.1)]))
 
 
 class Interrupted(Average):

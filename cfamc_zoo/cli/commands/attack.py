@@ -80,7 +80,10 @@ def attack(
     device: Device = None,
     threads: Threads = None,
     batch_size: Annotated[
-        int | None, typer.Option(min=1, help="Images at a time. [default: 128, 512 on a GPU]")
+        int | None,
+        typer.Option(
+            min=1, help="Images at a time. [default: 128, 512 on a GPU; fewer large ones]"
+        ),
     ] = None,
     json: Json = False,
 ) -> None:

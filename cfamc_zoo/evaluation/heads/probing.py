@@ -5,25 +5,23 @@ from __future__ import annotations
 import copy
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any
 
 import numpy as np
 from torch import Tensor
 
 from cfamc_zoo.datasets import LabelledImages
 from cfamc_zoo.errors import DataError, UsageError
+from cfamc_zoo.evaluation.encoder_images import Images, pixels_of
 from cfamc_zoo.evaluation.heads.fitting import FittedProbe, ProbeSettings, default_feature, fit
 from cfamc_zoo.evaluation.sampling import hold_out
 from cfamc_zoo.evaluation.subject import Material
 from cfamc_zoo.evaluation.victim.model import device_of
 from cfamc_zoo.zoo.catalogue.resolve import resolve
 from cfamc_zoo.zoo.device import find_device
-from cfamc_zoo.zoo.images.preprocess import fit_all
 from cfamc_zoo.zoo.network.encoder import Encoder
 from cfamc_zoo.zoo.network.spec import Preprocess
 from cfamc_zoo.zoo.release.loading import load_encoder
 
-Images = np.ndarray | Tensor
 Labels = np.ndarray | Tensor | Sequence[int] | Sequence[str]
 
 
@@ -98,7 +96,7 @@ def _labelled(
     like: LabelledImages | None = None,
 ) -> LabelledImages:
     """What `fit` takes: images as `network_input` does, labels as indices of classes."""
-    pixels = _pixels(images, preprocess, what)
+    pixels = pixels_of(images, preprocess, what)
     values = np.asarray(labels.cpu() if isinstance(labels, Tensor) else labels)
     if values.shape != (len(pixels),) or values.dtype.kind not in "iuU":
         raise DataError(
@@ -122,23 +120,3 @@ def _labelled(
             "integers from 0, or names that the training labels have"
         )
     return LabelledImages(pixels, numbers, classes, "images in memory")
-
-
-def _pixels(images: Images, preprocess: Preprocess, what: str) -> np.ndarray:
-    """(N, S, S, 3) uint8, or (N, 3, S, S) float32 in [0, 1]."""
-    x: Any = images.detach().cpu() if isinstance(images, Tensor) else images
-    x = np.asarray(x)
-    if x.ndim == 4 and len(x) and x.dtype == np.uint8 and 0 not in x.shape:
-        if x.shape[3] == 3:
-            return fit_all(x, preprocess)
-        if x.shape[1] == 3:
-            return fit_all(np.ascontiguousarray(x.transpose(0, 2, 3, 1)), preprocess)
-    if x.ndim == 4 and len(x) and x.dtype.kind == "f" and x.shape[1] == 3:
-        x = x.astype(np.float32, copy=False)
-        if x.min() >= 0 and x.max() <= 1:
-            return x
-        raise DataError(f"{what} are in {x.min():g}..{x.max():g}; give values in [0, 1]")
-    raise DataError(
-        f"{what} are {x.dtype} {x.shape}; give (N, H, W, 3) uint8, or (N, 3, S, S) floating point "
-        "in [0, 1]"
-    )

@@ -5,9 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from statistics import median
 
+import numpy as np
+
 from cfamc_zoo.evaluation.features import FeatureRobustness
 from cfamc_zoo.evaluation.reports.chart import Chart, Point, round_levels
-from cfamc_zoo.evaluation.reports.page import MeasuredPage, render_template
+from cfamc_zoo.evaluation.reports.page import MeasuredPage, Picture, render_template, shown_of
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -97,6 +99,20 @@ class VectorPage(MeasuredPage):
                 "classifier.",
             ),
         ]
+
+
+def pushed_pictures(
+    images: np.ndarray, pushed: np.ndarray, result: FeatureRobustness
+) -> list[Picture]:
+    """Up to 12 images, and as whose each is found before and after.
+
+    Args:
+        images, pushed: (N, C, H, W) float32 in [0, 1].
+    """
+    return [
+        Picture(images[i], pushed[i], f"image {i}", f"image {i}", f"image {result.nearest[i]}")
+        for i in shown_of(list(result.retrieved))
+    ]
 
 
 def render_vectors(page: VectorPage) -> str:

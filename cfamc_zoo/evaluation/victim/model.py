@@ -142,7 +142,7 @@ def classifier_of(model: object) -> nn.Module:
     if isinstance(model, Encoder | MultiCrop):
         raise UsageError(
             "model is an encoder, which has no classes; give `cfamc_zoo.load_classifier(name)`, or "
-            "a module of the encoder and a head of yours"
+            "a module of the encoder and a head of yours, or take `cfamc_zoo.attack_encoder`"
         )
     if not isinstance(model, nn.Module):
         raise UsageError(

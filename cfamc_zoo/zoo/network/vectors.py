@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from torch import Tensor, nn
@@ -70,8 +70,8 @@ def _found(answer: Any, n: int) -> tuple[Tensor | None, str]:
 
 
 def _attributes(answer: Any) -> Mapping[str, Any]:
-    fields = getattr(answer, "_fields", None)  # of a named tuple
-    return {name: getattr(answer, name) for name in fields or getattr(answer, "__dict__", ())}
+    names: Iterable[str] = getattr(answer, "_fields", ())  # of a named tuple
+    return {name: getattr(answer, name) for name in names or getattr(answer, "__dict__", ())}
 
 
 def _only(held: Mapping[Any, Any], answer: Any, n: int) -> tuple[Tensor | None, str]:
