@@ -12,6 +12,15 @@ Model = Annotated[
         "-m", "--model", help="A name, a folder or ORGANIZATION/NAME. [default: the best]"
     ),
 ]
+Measured = Annotated[
+    str | None,
+    typer.Option(
+        "-m",
+        "--model",
+        help="A name, a folder, ORGANIZATION/NAME, or code of yours: package.module:factory. "
+        "[default: the best]",
+    ),
+]
 Device = Annotated[str | None, typer.Option(help="cpu, cuda, cuda:1, ... [default: the GPU]")]
 BatchSize = Annotated[int, typer.Option(min=1, help="Images at a time.")]
 Threads = Annotated[int | None, typer.Option(min=1, help="CPU threads. [default: one a core]")]

@@ -19,7 +19,7 @@ class Asked:
     Attributes:
         model: a name, a folder or ORGANIZATION/NAME.
         data: a name or a folder.
-        head: "probe", or "knn": neighbours among every other image.
+        head: "probe", "knn": neighbours among every other image, or "own" of a classifier.
         probe: file of a head.
         features: what an attack on the encoder, or the neighbours, read.
         crops: how many an image's vector is the mean of.
@@ -44,7 +44,7 @@ class Asked:
         asked = self.model if named else _absolute(self.model)
         words = ["-m", asked or model, "--data", _absolute(self.data) or data]
         for option, value, usual in (
-            ("--head", self.head, "probe"),
+            ("--head", "knn" if self.head == "knn" else None, None),
             ("--probe", self.probe and self.probe.absolute(), None),
             ("--features", self.features, None),
             ("--crops", self.crops, None),

@@ -9,8 +9,8 @@ from typing import Annotated
 import typer
 
 from cfamc_zoo.cli import output
-from cfamc_zoo.cli.opening import open_model
-from cfamc_zoo.cli.options import Device, Json, Limit, Model, Seed, Threads
+from cfamc_zoo.cli.opening import open_measured
+from cfamc_zoo.cli.options import Device, Json, Limit, Measured, Seed, Threads
 from cfamc_zoo.errors import UnknownNameError, UsageError
 from cfamc_zoo.evaluation.attacks.choice import ATTACKS, FEATURE, Choice, named_once, read_settings
 from cfamc_zoo.zoo.network.spec import FEATURES
@@ -18,7 +18,7 @@ from cfamc_zoo.zoo.threat import NORMS, norm_called
 
 
 def attack(
-    model: Model = None,
+    model: Measured = None,
     eps: Annotated[
         str, typer.Option(help="Radius in pixels of [0, 1]; several with commas.")
     ] = "8/255",
@@ -125,6 +125,7 @@ def attack(
     from cfamc_zoo.evaluation.heads.classifiers import (
         classifier_of,
         neighbours_of,
+        own_classifier,
         reader_of,
         with_classes_of,
     )
@@ -133,7 +134,7 @@ def attack(
     from cfamc_zoo.zoo.device import find_device
 
     use_threads(threads)
-    release = open_model(model)
+    release = open_measured(model)
     read = attack != "feature" and head == "probe"
     split = head_split(release, probe) if read else None
     dataset = measured_images(release, data, limit=limit, seed=seed, split=split, say=output.note)
@@ -161,9 +162,20 @@ def attack(
         votes = reader_of(release, crops, seed)
         classifier, dataset = neighbours_of(votes, dataset, features or "backbone", torch_device)
     else:
-        classifier = classifier_of(release, probe, crops, seed)
+        own = own_classifier(release, dataset)
+        if own is not None:
+            _check_own(model, probe, crops)
+            plan = replace(plan, asked=replace(plan.asked, head="own"))
+        classifier = own or classifier_of(release, probe, crops, seed)
         dataset = with_classes_of(classifier, dataset, model=model, data=data)
     measure(ClassifierMeasurement(classifier, release, dataset, plan, torch_device), json)
+
+
+def _check_own(model: str | None, probe: Path | None, crops: int | None) -> None:
+    """A classifier of somebody's own reads its own logits, of the whole image."""
+    given = "--probe" if probe is not None else "--crops" if crops is not None else ""
+    if given:
+        raise UsageError(f"{given} is for encoders, and {model} is a classifier; leave it away")
 
 
 def _check_heads(choice: Choice, head: str, probe: Path | None) -> None:

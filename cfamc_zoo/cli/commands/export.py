@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from cfamc_zoo.cli import output
-from cfamc_zoo.cli.opening import open_model
+from cfamc_zoo.cli.opening import open_measured, open_model
 from cfamc_zoo.cli.options import Json
 from cfamc_zoo.errors import OutputExistsError, UsageError
+from cfamc_zoo.zoo.catalogue.resolve import TIMM
 
 if TYPE_CHECKING:
     from cfamc_zoo.zoo.network.encoder import Encoder
@@ -20,7 +21,6 @@ if TYPE_CHECKING:
     from cfamc_zoo.zoo.release.folder import Release
 
 
-TIMM = "timm:"
 SHOWN = 10  # names in a line
 
 
@@ -28,7 +28,8 @@ def export(
     run: Annotated[
         Path,
         typer.Argument(
-            help="A training run, a model or its folder, timm:NAME, or with --layout a checkpoint."
+            help="A training run, a model or its folder, timm:NAME, package.module:factory, or "
+            "with --layout a checkpoint."
         ),
     ],
     out: Annotated[Path | None, typer.Option("-o", "--output", help="Folder to make.")] = None,
@@ -167,7 +168,7 @@ def _source(
     if not run.is_file():
         if layout or normalization:
             raise UsageError(f"--layout is for a checkpoint, and {str(run)!r} is no file")
-        source = _release(run)
+        source = open_measured(str(run))
         return load_encoder(source), source.config
     if layout is None:
         raise UsageError(f"{str(run)!r} is a file; say with --layout what wrote it")

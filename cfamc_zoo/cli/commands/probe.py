@@ -8,13 +8,13 @@ from typing import Annotated
 import typer
 
 from cfamc_zoo.cli import output
-from cfamc_zoo.cli.opening import open_model
-from cfamc_zoo.cli.options import Device, Json, Limit, Model, Seed, Threads
+from cfamc_zoo.cli.opening import open_measured
+from cfamc_zoo.cli.options import Device, Json, Limit, Measured, Seed, Threads
 from cfamc_zoo.errors import UsageError
 
 
 def probe(
-    model: Model = None,
+    model: Measured = None,
     data: Annotated[
         str | None,
         typer.Option(
@@ -53,7 +53,7 @@ def probe(
 
     use_threads(threads)
     settings = ProbeSettings(features or "", head, select, seed)
-    release = open_model(model)
+    release = open_measured(model)
     probe = fit_release(
         release,
         data,

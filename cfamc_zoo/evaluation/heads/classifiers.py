@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from torch import nn
 
 from cfamc_zoo.datasets import LabelledImages
 from cfamc_zoo.errors import DataError, UsageError
@@ -18,6 +19,7 @@ from cfamc_zoo.zoo.network.encoder import Encoder
 from cfamc_zoo.zoo.network.multicrop import CropPlan, MultiCrop
 from cfamc_zoo.zoo.release.folder import Release
 from cfamc_zoo.zoo.release.loading import attach_probe, load_encoder, load_probe
+from cfamc_zoo.zoo.release.own import OwnModel
 
 
 def with_classes_of(
@@ -49,8 +51,13 @@ def reader_of(release: Release, crops: int | None, seed: int) -> Encoder | Multi
     """The encoder, or the mean of its features over so many crops of the kind it was trained on.
 
     Raises:
-        UsageError: the release does not say which these are.
+        UsageError: the release does not say which these are, or it is a classifier.
     """
+    if isinstance(release, OwnModel) and release.classes is not None:
+        raise UsageError(
+            f"{release.config.name} is a classifier, and an encoder is needed; take `attack`, or "
+            "give a module of vectors without classes"
+        )
     encoder = load_encoder(release)
     return encoder if crops is None else _cropped(encoder, release, crops, seed)
 
@@ -95,6 +102,31 @@ def classifier_of(
         )
     classifier.encoder = _cropped(classifier.encoder, release, crops, seed)
     return classifier
+
+
+def own_classifier(release: Release, dataset: LabelledImages) -> Classifier | None:
+    """What a person's own code made, where that is a classifier; None where it is none.
+
+    Args:
+        dataset: which names the classes of one that only counts them.
+
+    Raises:
+        UsageError: it counts others than the data has.
+    """
+    if not isinstance(release, OwnModel) or release.classes is None:
+        return None
+    names = release.classes
+    if isinstance(names, int):
+        if names != len(dataset.classes):
+            raise UsageError(
+                f"{release.config.name} has {names} classes and {dataset.name} has "
+                f"{len(dataset.classes)}; set module.classes to their names, in the order of the "
+                "logits"
+            )
+        names = dataset.classes
+    return Classifier(
+        release.encoder, nn.Identity(), feature="backbone", classes=names, data=dataset.name
+    ).eval()
 
 
 def neighbours_of(

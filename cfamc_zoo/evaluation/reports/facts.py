@@ -12,6 +12,7 @@ from cfamc_zoo.evaluation.attacks.feature import FeatureAttack
 from cfamc_zoo.evaluation.attacks.protocol import Attack
 from cfamc_zoo.zoo.catalogue.registry import default_model, list_models
 from cfamc_zoo.zoo.release.folder import CARD, Release
+from cfamc_zoo.zoo.release.own import OwnModel
 from cfamc_zoo.zoo.threat import NORMS
 
 LOSSES = {
@@ -23,6 +24,7 @@ STARTS = {"random": "at random in the ball", "zero": "at the image itself"}
 DISTANCES = {"l2": "Euclidean", "cosine": "one minus the cosine of the angle"}
 HEADS = {
     "probe": "a linear classifier on frozen features",
+    "own": "the model's own",
     "knn": "nearest neighbours: every other image votes on the rest",
 }
 
@@ -126,6 +128,8 @@ def card_of(model: str | None, release: Release) -> str:
     Args:
         model: as it was asked for: a name, a folder or ORGANIZATION/NAME; None is the default.
     """
+    if isinstance(release, OwnModel):
+        return ""
     name = model or default_model()
     repository = {spec.name: spec.repo for spec in list_models()}.get(name, name)
     if repository == name and Path(name).is_dir():

@@ -20,6 +20,9 @@ REINSTALL = "pip install --force-reinstall cfamc-zoo"
 REPOSITORY = re.compile(
     r"(?P<repo>[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*)(@(?P<revision>[\w./-]+))?"
 )
+# What a person's own code is called: a module to import, and what it is asked for.
+CODE = re.compile(r"([A-Za-z_]\w*(?:\.[A-Za-z_]\w*)*):([A-Za-z_]\w*)")
+TIMM = "timm:"
 
 
 def open_folder(folder: Path) -> Release:
@@ -73,6 +76,16 @@ def resolve(
     if name in known_models() or name in by_repo:
         return _open(known_models().get(name) or by_repo[name], revision, say)
     if Path(name).exists() or not found:
+        if name.startswith(TIMM):
+            raise UsageError(
+                f"{name!r} is a network; `cfamc-zoo export {name} -o FOLDER` makes a "
+                "release of it, and -m FOLDER takes that"
+            )
+        if CODE.fullmatch(name):
+            raise UsageError(
+                f"{name!r} names code, which `attack`, `probe`, `edits` and `export` "
+                "take; all else takes a model's name or a release folder"
+            )
         if "/" not in name and "\\" not in name and not Path(name).is_dir():
             raise UnknownNameError("model", name, known_models())
         if revision is not None:

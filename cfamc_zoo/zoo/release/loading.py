@@ -23,6 +23,7 @@ from cfamc_zoo.zoo.network.multicrop import CropPlan, MultiCrop
 from cfamc_zoo.zoo.network.uninitialized import skeleton
 from cfamc_zoo.zoo.release.config import ReleaseConfig
 from cfamc_zoo.zoo.release.folder import MODEL, PROBE, PROJECTOR, Release, write_files
+from cfamc_zoo.zoo.release.own import OwnModel
 from cfamc_zoo.zoo.release.probe_file import read_head
 
 E = TypeVar("E", bound=Encoder)
@@ -45,6 +46,9 @@ def load_encoder(release: Release, kind: type[Encoder] | None = None) -> Encoder
     Raises:
         ReleaseError: a file's digest, or a tensor's name or shape, is not as recorded.
     """
+    if isinstance(release, OwnModel):
+        made: Encoder = release.encoder
+        return made.requires_grad_(False)
     architecture = release.config.architecture
     with skeleton() if architecture.buffers_are_stored else nullcontext():
         projector = build_projector(architecture) if release.has(PROJECTOR) else None
