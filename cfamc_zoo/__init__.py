@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from cfamc_zoo.evaluation.assessment import Assessment
     from cfamc_zoo.evaluation.attacks.ensemble import Ensemble
     from cfamc_zoo.evaluation.attacks.protocol import Attack
+    from cfamc_zoo.evaluation.edits_assessment import EditsAssessment
     from cfamc_zoo.evaluation.encoder_assessment import EncoderAssessment
     from cfamc_zoo.evaluation.encoder_images import Images
     from cfamc_zoo.evaluation.heads.fitting import FittedProbe
@@ -44,6 +45,7 @@ __all__ = [
     "__version__",
     "attack",
     "attack_encoder",
+    "edits",
     "embed",
     "embed_stream",
     "find_model",
@@ -379,6 +381,63 @@ def attack_encoder(
         None if batch_size is None else whole(batch_size, "batch_size", least=1),
     )
     return assess_encoder(encoder, images, terms, progress=progress)
+
+
+def edits(
+    encoder: Encoder | str,
+    images: Images,
+    *,
+    kinds: str | Sequence[str] | None = None,
+    eps: object = None,
+    features: str = "backbone",
+    seed: int = 0,
+    progress: bool | Callable[[int, int, str], object] = False,
+    **settings: object,
+) -> EditsAssessment:
+    """How far ordinary edits of images move an encoder's vectors: JPEG, sizes, crops, colours.
+
+    Each image is edited by Pillow at the size of the encoder's input, and its vector is compared
+    with the one that it had. The encoder and torch's random state are afterwards as they were.
+
+    Args:
+        encoder: as `attack_encoder` takes it.
+        images: at least three, (N, H, W, 3) uint8 of any size, which become its input first. They
+            are compared with each other.
+        kinds: of "jpeg", "resize", "crop", "brightness", "contrast", "blur" and "noise"; None is
+            all of them.
+        eps: radii of an adversary beside them, as `attack` takes them; None is none.
+        features: "backbone", and where the encoder has them "representation" or "projection".
+        seed: of all draws.
+        progress: as `attack` takes it.
+        **settings: `distance` of vectors ("l2" or "cosine"), `batch_size`, and of the adversary
+            `norm` ("linf"), `steps` (20) and `step_size`.
+
+    Returns:
+        With `results`, one an edit and strength: `quantiles`, one an image (the part of all pairs
+        of images that are at most as far apart as it moved, arXiv 2210.04076), `retrieval` (top-1
+        in percent, with its interval), `distances` and `pixels`; `print`, `to_json()` and
+        `report(path)`.
+
+    Raises:
+        UsageError: no encoder, an unknown kind, norm, feature or setting, an impossible radius.
+        DataError: fewer than three images, of another type, or one vector for all.
+        ModelError: the encoder raises, or returns something else than finite vectors.
+    """
+    from cfamc_zoo.evaluation.arguments import norm_of, threats_of, whole
+    from cfamc_zoo.evaluation.attacks.choice import FEATURE, Choice
+    from cfamc_zoo.evaluation.edits.table import edits_called
+    from cfamc_zoo.evaluation.edits_assessment import EditTerms, edits_of
+
+    kind, batch_size = norm_of(settings.pop("norm", "linf")), settings.pop("batch_size", None)
+    terms = EditTerms(
+        edits_called(kinds),
+        Choice(FEATURE, settings, kind).feature_attack(),
+        [] if eps is None else threats_of(eps, kind),
+        features,
+        whole(seed, "seed", least=0),
+        None if batch_size is None else whole(batch_size, "batch_size", least=1),
+    )
+    return edits_of(encoder, images, terms, progress=progress)
 
 
 def probe(

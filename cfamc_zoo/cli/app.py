@@ -21,6 +21,7 @@ COMMANDS = {
     "search": Entry("Use", "Find the nearest images among vectors that `embed` wrote."),
     "probe": Entry("Evaluate", "Fit a linear head on frozen features; report its accuracy."),
     "attack": Entry("Evaluate", "Measure clean and robust accuracy."),
+    "edits": Entry("Evaluate", "Measure how far ordinary edits move an encoder's vectors."),
     "measure": Entry("Evaluate", "Measure a release by protocols, into its results.json."),
     "train": Entry("Make", "Pretrain an encoder from a recipe."),
     "export": Entry("Make", "Make a release folder, ONNX graph included, and check it."),

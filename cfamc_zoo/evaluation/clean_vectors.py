@@ -22,18 +22,18 @@ class CleanVectors:
         pairs: (N (N - 1) / 2,) sorted distances of all pairs.
 
     Raises:
-        DataError: all are the same, so there is nothing to compare with.
+        DataError: half of all pairs or more are the same, so there is nothing to compare with.
     """
 
     def __init__(self, vectors: Tensor, distance: DistanceName):
         self.vectors, self.distance = vectors, distance
         between = self.to_all(vectors)
         self.pairs = between[torch.triu(torch.ones_like(between), 1) > 0].sort().values
-        if bool((vectors == vectors[0]).all()):
+        if not self.typical[1] > 0:
             raise DataError(
-                f"the encoder gives the same vector for all {len(vectors)} images, so nothing can "
-                "be measured; look whether it is trained, and whether its mean and std are those "
-                "of pixels in [0, 1]"
+                f"the encoder gives the same vector for most of {len(vectors)} images, so nothing "
+                "can be measured; look whether the images differ, it is trained, and its mean and "
+                "std are those of pixels in [0, 1]"
             )
 
     def __len__(self) -> int:

@@ -21,8 +21,8 @@ from cfamc_zoo.evaluation.heads.linear import network_input
 from cfamc_zoo.evaluation.ledger import Ledger
 from cfamc_zoo.evaluation.outputs import check_path, save
 from cfamc_zoo.evaluation.plan import OfOneNorm
-from cfamc_zoo.evaluation.reports.accuracy_page import Picture
 from cfamc_zoo.evaluation.reports.facts import facts_of
+from cfamc_zoo.evaluation.reports.page import Picture
 from cfamc_zoo.evaluation.reports.vector_page import VectorPage, pushed_pictures, render_vectors
 from cfamc_zoo.evaluation.run import Run
 from cfamc_zoo.evaluation.telling import Told, bar_of, own_draws

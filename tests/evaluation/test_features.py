@@ -112,7 +112,9 @@ def test_other_batches_give_the_same_measures():
 
 
 def test_of_an_encoder_that_sees_nothing_nothing_can_be_measured():
-    with pytest.raises(DataError, match="same vector for all 9 images.*nothing can be measured"):
+    with pytest.raises(
+        DataError, match="same vector for most of 9 images.*nothing can be measured"
+    ):
         list(evaluate_features(Constant(), line(), FeatureAttack(), [Linf(0.1)]))
 
 

@@ -53,13 +53,22 @@ def reader_of(release: Release, crops: int | None, seed: int) -> Encoder | Multi
     Raises:
         UsageError: the release does not say which these are, or it is a classifier.
     """
+    encoder = plain_encoder(release)
+    return encoder if crops is None else _cropped(encoder, release, crops, seed)
+
+
+def plain_encoder(release: Release) -> Encoder:
+    """The encoder, of whole images.
+
+    Raises:
+        UsageError: it is a classifier of somebody's own.
+    """
     if isinstance(release, OwnModel) and release.classes is not None:
         raise UsageError(
             f"{release.config.name} is a classifier, and an encoder is needed; take `attack`, or "
             "give a module of vectors without classes"
         )
-    encoder = load_encoder(release)
-    return encoder if crops is None else _cropped(encoder, release, crops, seed)
+    return load_encoder(release)
 
 
 def _cropped(encoder: Encoder, release: Release, crops: int, seed: int) -> MultiCrop:

@@ -26,6 +26,7 @@ class Picture:
         label: the true class.
         before: the predicted class of the clean image.
         after: that of the perturbed one.
+        caption: what stands below; "" is the label.
     """
 
     clean: np.ndarray
@@ -33,6 +34,7 @@ class Picture:
     label: str
     before: str
     after: str
+    caption: str = ""
 
     @property
     def fell(self) -> bool:

@@ -1,0 +1,66 @@
+"""The page of ordinary edits: how far each moves vectors, beside an adversary."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from cfamc_zoo.evaluation.edits.moved import ADVERSARY, EditRobustness
+from cfamc_zoo.evaluation.reports.bars import Bar, Bars
+from cfamc_zoo.evaluation.reports.page import Picture, render_template, today
+
+
+@dataclass(frozen=True)
+class EditsPage:
+    """What the page shows.
+
+    Attributes:
+        title: names the model, the feature and the data.
+        facts: pairs of name and value, in words.
+        results: one an edit and strength, or radius.
+        pictures: an image under the strongest edit of each kind.
+        command: what makes the page again.
+        size: pixels a side of what was edited.
+        card: where the model's card is; empty where that is not known.
+        date: of the measurement.
+    """
+
+    title: str
+    facts: list[tuple[str, str]]
+    results: list[EditRobustness]
+    pictures: list[Picture]
+    command: str
+    size: int
+    card: str = ""
+    date: str = field(default_factory=today)
+
+    @property
+    def n(self) -> int:
+        """Images that were compared."""
+        return len(self.results[0].nearest)
+
+    @property
+    def adversarial(self) -> bool:
+        """Whether an adversary stands beside the edits."""
+        return any(r.kind == ADVERSARY for r in self.results)
+
+    def chart(self) -> Bars:
+        """How far each edit moves the median image, and the image that nine in ten move less."""
+        return Bars(
+            "% of the distance of a typical pair of images",
+            [
+                Bar(
+                    r.kind,
+                    f"{r.kind}: {r.said}",
+                    100 * r.length(0.5),
+                    100 * r.length(0.9),
+                    f"{100 * r.length(0.5):.1f}",
+                    other=r.kind == ADVERSARY,
+                )
+                for r in self.results
+            ],
+        )
+
+
+def render_edits(page: EditsPage) -> str:
+    """The page as HTML, without any reference to files or hosts but the card's."""
+    return render_template("edits.html", page)
