@@ -1,4 +1,4 @@
-"""Checkpoints of others as encoders: the paper's own, torchvision's, timm's, solo-learn's.
+"""Checkpoints of others as encoders: the paper's own, torchvision's, timm's, of SSL's programs.
 
 The only place that opens a `.pt`, and only as plain tensors: other objects are not opened. Every
 key of the file goes somewhere: it becomes a tensor of the encoder, or is named as left out
@@ -26,6 +26,29 @@ from cfamc_zoo.zoo.network.families.resnet import BACKBONE_BLOCKS, ResNetArchite
 from cfamc_zoo.zoo.network.spec import Preprocess
 
 BACKBONE = r"(?:conv1|bn1|layer[1-4])\..+"
+# torchvision's children in order, as `nn.Sequential(*list(resnet.children())[:-1])` numbers them;
+# those without weights, its ReLU, pooling and what takes their place, are 2, 3 and 8.
+CHILDREN = {"0": "conv1", "1": "bn1", **{str(3 + i): f"layer{i}" for i in (1, 2, 3, 4)}}
+
+
+def _resnet(around: str) -> tuple[Rule, ...]:
+    """A ResNet under attributes, its children named or numbered, and its classifier left out."""
+    return (
+        (rf"{around}({BACKBONE})", r"backbone.\1"),
+        *((rf"{around}{i}\.(.+)", rf"backbone.{name}.\1") for i, name in CHILDREN.items()),
+        (rf"{around}fc\..+", ""),
+    )
+
+
+# What programs of self-supervised learning have beside the network: heads, predictors, prototypes,
+# queues, losses with state, and the other copy of the network, which is not the one to keep.
+HEADS: Rule = (
+    r"(?:(?:student|teacher|query|key|online|target|momentum)[._])?"
+    r"(?:(?:projection|projetion|prediction|dino|ibot)_?(?:head)?|head|projector|predictor"
+    r"|classifier|prototypes|criterion|center|loss|memory_bank|queue|queue_ptr)"
+    r"(?:_momentum)?(?:[._].*)?",
+    "",
+)
 # By layout: patterns of keys and what they become; "" leaves them out.
 LAYOUTS: dict[str, tuple[tuple[str, str], ...]] = {
     "cf-amc-ssl": (
@@ -41,13 +64,32 @@ LAYOUTS: dict[str, tuple[tuple[str, str], ...]] = {
         (r"(?:backbone\.|encoder\.)?fc\..+", ""),
         (r"(?:projector|predictor|classifier|prototypes|queue|momentum_\w+)(?:[._].*)?", ""),
     ),
+    # `backbone` is the average where there are two, beside `student_` and `query_`; in examples
+    # the average is `backbone_momentum`, which is left out as there.
+    "lightly": (
+        *_resnet(r"(?:(?:teacher_)?backbone\.)?"),
+        (r"(?:student|query|key)_backbone\..+|backbone_momentum\..+", ""),
+        HEADS,
+    ),
+    # DINO's teacher is taken where the file has both.
+    "dino": (*_resnet(r"(?:teacher\.)?(?:backbone\.)?"), (r"student\..+", ""), HEADS),
+    "byol": (
+        *_resnet(r"(?:online_network\.)?(?:net\.|encoder\.)?"),
+        (r"(?:online_encoder|target_encoder|target_network)\..+|online_network\.proj.+", ""),
+        HEADS,
+    ),
+    "moco": (
+        *_resnet(r"(?:encoder_q|base_encoder)\."),
+        (r"(?:encoder_k|momentum_encoder)\..+", ""),
+        HEADS,
+    ),
 }
 NORMALIZATIONS = {
     "none": Preprocess(),
     "imagenet": Preprocess(mean=(0.485, 0.456, 0.406), std=(0.229, 0.224, 0.225)),
     "cifar": Preprocess(mean=(0.4914, 0.4822, 0.4465), std=(0.2470, 0.2435, 0.2616)),
 }
-USUAL = {"cf-amc-ssl": "none", "torchvision": "imagenet", "timm": "imagenet", "solo-learn": "cifar"}
+USUAL = {"cf-amc-ssl": "none", "solo-learn": "cifar"}  # all else "imagenet"
 
 
 @dataclass(frozen=True)
@@ -73,7 +115,8 @@ def import_checkpoint(path: Path, layout: str, *, normalization: str | None = No
 
     Args:
         path: what torch.save wrote, or a `.safetensors`.
-        layout: "cf-amc-ssl", "torchvision", "timm" or "solo-learn".
+        layout: "cf-amc-ssl", "torchvision", "timm", "solo-learn", "lightly", "dino", "byol" or
+            "moco".
         normalization: "none", "imagenet" or "cifar": what its training did to pixels in [0, 1].
             None is what the layout's public checkpoints were trained with.
 
@@ -84,7 +127,7 @@ def import_checkpoint(path: Path, layout: str, *, normalization: str | None = No
     """
     if layout not in LAYOUTS:
         raise UnknownNameError("layout", layout, LAYOUTS)
-    normalization = normalization or USUAL[layout]
+    normalization = normalization or USUAL.get(layout, "imagenet")
     if normalization not in NORMALIZATIONS:
         raise UnknownNameError("normalization", normalization, NORMALIZATIONS)
     content, unopened = read_file(path)

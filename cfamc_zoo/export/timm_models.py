@@ -13,7 +13,7 @@ import torch
 from torch import nn
 
 from cfamc_zoo.errors import HubError, UsageError
-from cfamc_zoo.export.foreign import load_tensors, read_file, renamed
+from cfamc_zoo.export.foreign import HEADS, load_tensors, read_file, renamed
 from cfamc_zoo.export.wrappers import find_state_dict
 from cfamc_zoo.zoo.catalogue.hub_errors import hub_errors
 from cfamc_zoo.zoo.network.encoder import Encoder
@@ -196,6 +196,7 @@ def _load(encoder: Encoder, path: Path, name: str, arguments: Mapping[str, Argum
     head = set(make_network(name, arguments).state_dict()) - set(own)
     rules = [(_any_of(own), r"backbone.\1")]
     rules += [(_any_of(sorted(head)), "")] if head else []
+    rules.append(HEADS)
     tensors, left_out = renamed(
         state,
         rules,

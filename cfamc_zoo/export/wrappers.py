@@ -14,8 +14,9 @@ from cfamc_zoo.export.unopened import is_module, state_dict_of
 # Where a checkpoint keeps a network; averaged weights first, as timm has it.
 CONTAINERS = (
     *("state_dict_ema", "model_ema", "ema_state_dict", "ema_model", "ema", "params_ema"),
+    "teacher",  # of DINO: an average too
     *("state_dict", "model_state_dict", "model_state", "model", "network", "net", "module"),
-    *("params", "weights", "encoder", "backbone"),
+    *("params", "weights", "encoder", "backbone", "online_network_state_dict"),
 )
 # torch.compile, (Distributed)DataParallel, FSDP and Fabric: anywhere in a key, and never ours.
 TRANSPARENT = re.compile(

@@ -46,7 +46,8 @@ def export(
         bool, typer.Option("--classifier", help="With --single-file: images to logits.")
     ] = False,
     layout: Annotated[
-        str | None, typer.Option(help="cf-amc-ssl, torchvision, timm or solo-learn.")
+        str | None,
+        typer.Option(help="cf-amc-ssl, torchvision, timm, solo-learn, lightly, dino, byol, moco."),
     ] = None,
     normalization: Annotated[
         str | None, typer.Option(help="With --layout: none, imagenet or cifar.")
