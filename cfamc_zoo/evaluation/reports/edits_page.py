@@ -2,36 +2,24 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from cfamc_zoo.evaluation.edits.moved import ADVERSARY, EditRobustness
 from cfamc_zoo.evaluation.reports.bars import Bar, Bars
-from cfamc_zoo.evaluation.reports.page import Picture, render_template, today
+from cfamc_zoo.evaluation.reports.page import ReportPage, render_template
 
 
-@dataclass(frozen=True)
-class EditsPage:
-    """What the page shows.
+@dataclass(frozen=True, kw_only=True)
+class EditsPage(ReportPage):
+    """What the page of edits shows: pictures are an image under the strongest edit of each kind.
 
     Attributes:
-        title: names the model, the feature and the data.
-        facts: pairs of name and value, in words.
         results: one an edit and strength, or radius.
-        pictures: an image under the strongest edit of each kind.
-        command: what makes the page again.
         size: pixels a side of what was edited.
-        card: where the model's card is; empty where that is not known.
-        date: of the measurement.
     """
 
-    title: str
-    facts: list[tuple[str, str]]
     results: list[EditRobustness]
-    pictures: list[Picture]
-    command: str
     size: int
-    card: str = ""
-    date: str = field(default_factory=today)
 
     @property
     def n(self) -> int:

@@ -58,14 +58,13 @@ def today() -> str:
 
 
 @dataclass(frozen=True, kw_only=True)
-class MeasuredPage(OfOneNorm):
-    """What every page of a measurement shows.
+class ReportPage:
+    """What every page shows.
 
     Attributes:
         title: names what was measured, and the data.
         facts: pairs of name and value, in words: norm, seed, versions, device, digests.
-        threats: of the results, of one norm.
-        pictures: a few images of the largest radius.
+        pictures: a few images.
         command: what makes the page again.
         card: where the model's card is; empty where that is not known.
         date: of the measurement.
@@ -73,11 +72,21 @@ class MeasuredPage(OfOneNorm):
 
     title: str
     facts: list[tuple[str, str]]
-    threats: list[Threat]
     pictures: list[Picture]
     command: str
     card: str = ""
     date: str = field(default_factory=today)
+
+
+@dataclass(frozen=True, kw_only=True)
+class MeasuredPage(ReportPage, OfOneNorm):
+    """A page of attacks; its pictures are those of the largest radius.
+
+    Attributes:
+        threats: of the results, of one norm.
+    """
+
+    threats: list[Threat]
 
     @property
     def pictures_eps(self) -> str:
@@ -91,7 +100,7 @@ def shown_of(verdicts: list[bool | None]) -> list[int]:
     return sorted(fell + stand)
 
 
-def render_template(name: str, page: MeasuredPage) -> str:
+def render_template(name: str, page: ReportPage) -> str:
     """A page of one of the templates beside this file. Every value is escaped as text."""
     template = Path(__file__).parent / "pages" / name
     return render_page(template, page, {"png": _png, "left_out": _left_out})
