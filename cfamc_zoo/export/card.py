@@ -184,11 +184,10 @@ def _metadata(release: Release, measured: Sequence[AccuracyRow]) -> ModelCardDat
     from huggingface_hub import EvalResult, ModelCardData
 
     config = release.config
-    objective = (config.recipe.get("objective") or {}).get("kind", "")
     data = base_of(wording.data_of(config.recipe, config.provenance) or "")
     tags = {
         "adversarial-robustness": config.threat_model,
-        "self-supervised": objective in wording.WITHOUT_LABELS,
+        "self-supervised": wording.method_of(config.recipe, config.provenance),
         "onnx": release.has(GRAPH),
         "safetensors": True,
     }

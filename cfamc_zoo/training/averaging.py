@@ -6,6 +6,7 @@ import torch
 from torch import nn
 
 from cfamc_zoo.training.engine import Engine
+from cfamc_zoo.training.features import Features
 from cfamc_zoo.zoo.network.encoder import Encoder
 
 # BatchNorm's means and variances are over all positions of this many crops: about 2% from those
@@ -33,12 +34,13 @@ def _measure_statistics(encoder: Encoder, engine: Engine, step: int) -> None:
     norms = [m for m in encoder.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm)]
     momenta = [norm.momentum for norm in norms]
     batch = engine.recipe.batch_size * engine.recipe.views.count
+    features = Features(encoder, engine.recipe.objective.features)
     encoder.train()
     for done in range(-(-STATISTICS_CROPS // batch)):
         for norm in norms:
             norm.momentum = 1 / (done + 1)  # the mean over all batches so far
         crops = engine.seen(step + done).contiguous(memory_format=engine.memory_format)
         with torch.no_grad():
-            encoder(crops, "projection")
+            features(crops)
     for norm, momentum in zip(norms, momenta, strict=True):
         norm.momentum = momentum

@@ -20,6 +20,7 @@ from cfamc_zoo.training.adversary import ascend, replay
 from cfamc_zoo.training.batches import Batches
 from cfamc_zoo.training.compilation import compiled
 from cfamc_zoo.training.distributed import gather, rank, synchronize, world_size
+from cfamc_zoo.training.features import Features
 from cfamc_zoo.training.lars import Lars
 from cfamc_zoo.training.recipe import (
     FreeAdversary,
@@ -79,7 +80,8 @@ class Engine:
             average = get_ema_multi_avg_fn(recipe.averaging)
             self.averaged = AveragedModel(self.encoder, multi_avg_fn=average)
         # What attacks pass through, and what updates do.
-        self.attacked: nn.Module = compiled(self.encoder, recipe.compile, device)
+        student = Features(self.encoder, recipe.objective.features)
+        self.attacked: nn.Module = compiled(student, recipe.compile, device)
         self.network = self.attacked
         if world_size() > 1:  # sums the weights' gradients over processes
             self.network = DistributedDataParallel(self.attacked, broadcast_buffers=False)
@@ -90,8 +92,8 @@ class Engine:
             weight_decay=recipe.optimizer.weight_decay,
             eta=recipe.optimizer.eta,
         )
-        self.clean_views = recipe.objective.clean_views
-        perturbed = (recipe.views.count - self.clean_views) * share
+        self.roles = recipe.objective.roles(recipe.views.count)
+        perturbed = len(range(recipe.views.count)[self.roles.perturbed]) * share
         # Free training's perturbation, kept from batch to batch and over epochs.
         self.delta = torch.zeros(perturbed, *self.batches.image_shape, device=device)
 
@@ -107,7 +109,7 @@ class Engine:
         clean, attacked = self._views(number)
 
         def update(crops: Tensor) -> None:
-            self._update(torch.cat((clean, crops)) if self.clean_views else crops)
+            self._update(torch.cat((clean, crops)))
 
         match self.recipe.adversary:
             case FreeAdversary(threat=threat, step=size, replays=replays):
@@ -126,9 +128,9 @@ class Engine:
 
     def _views(self, number: int) -> tuple[Tensor, Tensor]:
         """Crops of a batch that stay clean, and those that are perturbed."""
-        crops = self.batches.take(number)
-        clean = len(crops) * self.clean_views // self.recipe.views.count
-        return crops[:clean], crops[clean:]
+        crops = self.batches.take(number).unflatten(0, (self.recipe.views.count, -1))
+        clean, perturbed = crops[self.roles.clean], crops[self.roles.perturbed]
+        return clean.flatten(0, 1), perturbed.flatten(0, 1)
 
     def _perturbation(self, attacked: Tensor) -> Tensor:
         """What is added to crops before their first update."""
@@ -138,16 +140,13 @@ class Engine:
             case FreeAdversary(threat=threat):
                 return threat.project(attacked, self.delta)
             case PgdAdversary(threat=threat, step=size, steps=steps):
-                # SimCLR's attack drives a crop's copy away from the crop itself; EMP's drives
-                # the views apart as training draws them together.
-                origin = attacked if self.clean_views else attacked[:0]
                 self.encoder.requires_grad_(False)
                 delta = ascend(
                     attacked,
                     threat,
                     step=size,
                     steps=steps,
-                    loss=lambda x: self._objective(self.attacked, torch.cat((origin, x)))[0],
+                    loss=self.recipe.objective.attack(self._look, attacked),
                 )
                 self.encoder.requires_grad_(True)
                 return delta
@@ -162,14 +161,17 @@ class Engine:
         whole = delta.unflatten(0, (-1, self.recipe.batch_size))
         self.delta.copy_(whole[:, self.part].flatten(0, 1))
 
-    def _objective(self, network: nn.Module, crops: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+    def _look(self, crops: Tensor) -> tuple[Tensor, ...]:
+        """(V, B, D) float32, of all processes, of each feature that the objective reads."""
+        return self._features(self.attacked, crops)
+
+    def _features(self, network: nn.Module, crops: Tensor) -> tuple[Tensor, ...]:
         crops = crops.contiguous(memory_format=self.memory_format)
         reduced = self.precision != torch.float32
         with torch.autocast(crops.device.type, self.precision, enabled=reduced):
-            z = network(crops, "projection")
+            features = network(crops)
         share = self.part.stop - self.part.start
-        z = gather(z.float().unflatten(0, (-1, share)))  # (V, B, D)
-        return self.recipe.objective.loss(z)
+        return tuple(gather(z.float().unflatten(0, (-1, share))) for z in features)
 
     def _update(self, crops: Tensor) -> None:
         """One forward and backward pass and one step of the weights."""
@@ -177,7 +179,7 @@ class Engine:
         for group in self.optimizer.param_groups:
             group["lr"] = rate
         self.optimizer.zero_grad(set_to_none=True)
-        loss, self.parts = self._objective(self.network, crops)
+        loss, self.parts = self.recipe.objective.loss(*self._features(self.network, crops))
         loss.backward()
         self.optimizer.step()
         self.loss = loss.detach()

@@ -151,7 +151,6 @@ class Recipe:
         _require(minutes > 0, "checkpoint_minutes", minutes, "over 0")
         _require(0 <= self.averaging < 1, "averaging", self.averaging, "0 <= decay < 1")
         _require(16 <= self.size <= 1024, "size", self.size, "in 16..1024")
-        _require(self.views.count >= 2, "views.count", self.views.count, "at least 2")
         _require(
             0 < self.views.scale[0] <= self.views.scale[1] <= 1,
             "views.scale",
@@ -165,9 +164,7 @@ class Recipe:
             "0 < low <= high",
         )
         _require(self.optimizer.lr > 0, "optimizer.lr", self.optimizer.lr, "over 0")
-        views = self.objective.views or self.views.count
-        rule = f"{views} for {self.objective.kind}"
-        _require(self.views.count == views, "views.count", self.views.count, rule)
+        self._check_views()
         match self.adversary:
             case FreeAdversary(replays=passes):
                 _require(passes >= 1, "adversary.replays", passes, "at least 1")
@@ -176,6 +173,16 @@ class Recipe:
         if not isinstance(self.adversary, NoAdversary):
             _ = self.adversary.threat  # refuses what is none
             _require(self.adversary.step > 0, "adversary.step", self.adversary.step, "over 0")
+
+    def _check_views(self) -> None:
+        count, objective = self.views.count, self.objective
+        fewest = objective.fewest_views
+        _require(count >= fewest, "views.count", count, f"at least {fewest}")
+        views = objective.views or count
+        _require(count == views, "views.count", count, f"{views} for {objective.kind}")
+        clean = objective.clean_views
+        rule = f"in 0..{count - 1}, fewer than the views"
+        _require(0 <= clean < count, "objective.clean_views", clean, rule)
 
     @property
     def replays(self) -> int:

@@ -201,6 +201,7 @@ def _release(job: Job, result: Result, device: torch.device) -> Path:
         "torch": torch.__version__,
         "device": str(device),
         "data": job.recipe.data,
+        "method": job.recipe.objective.method,
         **recorded(job.run),
         "steps": result.step,
         "seconds": round(result.seconds, 1),

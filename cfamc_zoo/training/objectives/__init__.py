@@ -1,12 +1,26 @@
 """What training minimizes: one file an objective, and here the table of them.
 
-An objective is frozen settings with `kind`, its name in a recipe; `views`, the number of views
-that it takes (None: any from 2 up); `clean_views`, how many of them no adversary touches; and
-`loss(z)`, from (V, B, D) float32 projections of unit norm to the loss and its parts by name.
-May import torch alone.
+`objective.py` says what an objective is. May import torch alone.
 """
 
-from cfamc_zoo.training.objectives.emp import Emp
-from cfamc_zoo.training.objectives.nt_xent import NtXent
+from functools import reduce
+from importlib import import_module
+from operator import or_
+from typing import TYPE_CHECKING
 
-Objective = Emp | NtXent
+from cfamc_zoo.training.objectives.objective import Objective as Base
+
+TABLE = {  # files to the class in each
+    "emp": "Emp",
+    "nt_xent": "NtXent",
+    "dcl": "Dcl",
+    "dclw": "Dclw",
+    "vicreg": "VicReg",
+}
+KINDS: tuple[type[Base], ...] = tuple(
+    getattr(import_module(f"{__name__}.{file}"), name) for file, name in TABLE.items()
+)
+if TYPE_CHECKING:
+    Objective = Base
+else:
+    Objective = reduce(or_, KINDS)  # what a recipe reads: told apart by `kind`

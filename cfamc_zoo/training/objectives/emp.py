@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar, Literal
+from typing import Literal
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from cfamc_zoo.training.objectives.objective import Objective, Scored
+
 
 @dataclass(frozen=True)
-class Emp:
+class Emp(Objective):
     """EMP-SSL: views agree with their mean, and images spread (total coding rate).
 
     Source: EMP-SSL (arXiv 2304.03977).
@@ -22,10 +24,9 @@ class Emp:
     coding_rate: float = 1.0  # weight
     eps: float = 0.2  # distortion of the coding rate
 
-    views: ClassVar[int | None] = None
-    clean_views: ClassVar[int] = 0
+    method = "EMP-SSL"
 
-    def loss(self, z: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+    def loss(self, z: Tensor) -> Scored:
         """(V, B, D) float32, unit rows, to the loss and its parts."""
         agreement, spread = invariance(z), coding_rate(z, self.eps)
         parts = {"invariance": agreement.detach(), "coding_rate": spread.detach()}

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar, Literal
+from typing import Literal
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from cfamc_zoo.training.objectives.objective import Objective, Scored
+
 
 @dataclass(frozen=True)
-class NtXent:
+class NtXent(Objective):
     """SimCLR: the two views of an image find each other among all others.
 
     The first view stays clean, as in the paper's public code.
@@ -20,10 +22,11 @@ class NtXent:
     kind: Literal["nt-xent"] = "nt-xent"
     temperature: float = 0.07
 
-    views: ClassVar[int | None] = 2
-    clean_views: ClassVar[int] = 1
+    method = "SimCLR"
+    views = 2
+    clean_views = 1
 
-    def loss(self, z: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+    def loss(self, z: Tensor) -> Scored:
         """(2, B, D) float32, unit rows, to the loss; it has no parts."""
         return nt_xent(z, self.temperature), {}
 

@@ -21,6 +21,7 @@ SHA256 = re.compile("[0-9a-f]{64}")
 RECIPE_PARTS = {"name": str, "data": str, "adversary": dict, "views": dict}
 PROVENANCE_PARTS = {
     "seconds": float,
+    "method": str,
     **dict.fromkeys(("imported", "weights", "from", "changed_since"), dict),
 }
 

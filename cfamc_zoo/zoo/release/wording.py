@@ -8,7 +8,8 @@ from typing import Any
 
 from cfamc_zoo.errors import ReleaseError
 
-# Objectives that need no labels, by their kind in a recipe.
+# Objectives that need no labels, by their kind in a recipe: of releases whose provenance does not
+# name the method.
 WITHOUT_LABELS = {"emp": "EMP-SSL", "nt-xent": "SimCLR"}
 NOT_RECORDED = "not recorded"
 # Where the weights of a network came from that was trained elsewhere, by their kind.
@@ -48,6 +49,12 @@ def threat(threat_model: Mapping[str, Any], recipe: object) -> str:
     return "nothing" if recipe else NOT_RECORDED
 
 
+def method_of(recipe: Mapping[str, Any], provenance: Mapping[str, Any]) -> str:
+    """By which method without labels it was trained; "" where that is not known."""
+    kind = (recipe.get("objective") or {}).get("kind", "")
+    return provenance.get("method") or WITHOUT_LABELS.get(kind, "")
+
+
 def data_of(recipe: Mapping[str, Any], provenance: Mapping[str, Any]) -> str | None:
     """Name of the images that it was trained on: what the run recorded, else its recipe."""
     return provenance.get("data") or recipe.get("data")
@@ -58,8 +65,8 @@ def origin(
 ) -> str:
     """How a network got its weights: the second half of a sentence that begins with it."""
     if recipe:
-        labels = WITHOUT_LABELS.get((recipe.get("objective") or {}).get("kind", ""))
-        words = ["pretrained", f"without labels ({labels})" if labels else ""]
+        method = method_of(recipe, provenance)
+        words = ["pretrained", f"without labels ({method})" if method else ""]
         if threat_model:
             words.append(f"against {threat_model['norm']} perturbations of {threat_model['eps']}")
         elif (recipe.get("adversary") or {}).get("kind") == "none":
