@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -51,16 +52,29 @@ def replay(
 
 
 def ascend(
-    crops: Tensor, threat: Threat, *, step: float, steps: int, loss: Callable[[Tensor], Tensor]
+    crops: Tensor,
+    threat: Threat,
+    *,
+    step: float,
+    steps: int,
+    loss: Callable[[Tensor], Tensor],
+    start: Tensor | None = None,
 ) -> Tensor:
-    """PGD from zero: the perturbation after `steps` steps of steepest ascent of `loss`.
+    """PGD from `start`, else zero: the perturbation after `steps` steepest steps up `loss`.
 
     Only the crops' gradient is computed. In the paper's public code the attack's passes also
     add to the weights' gradients, which the optimizer then steps on; here they do not.
     """
-    delta = torch.zeros_like(crops)
+    delta = torch.zeros_like(crops) if start is None else threat.project(crops, start)
     for _ in range(steps):
         perturbed = (crops + delta).requires_grad_()
         (gradient,) = torch.autograd.grad(loss(perturbed), perturbed)
         delta = threat.project(crops, delta + step * threat.steepest(gradient))
     return delta
+
+
+def random_start(threat: Threat, shape: tuple[int, ...], seed: tuple[int, ...]) -> Tensor:
+    """(N, 3, S, S) float32 perturbations, each uniform in the ball: a function of the seed."""
+    generator = np.random.default_rng(seed)
+    drawn = [threat.random_inside(generator, shape[1:]) for _ in range(shape[0])]
+    return torch.from_numpy(np.stack(drawn)).float()

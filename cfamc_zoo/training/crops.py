@@ -43,7 +43,10 @@ def draw(views: Views, n: int, size: int, generator: Generator) -> CropParameter
     def uniform(*shape: int, low: float = 0.0, high: float = 1.0) -> Tensor:
         return torch.rand(*shape, generator=generator, device=device) * (high - low) + low
 
-    boxes = draw_boxes(n, size, size, scale=views.scale, ratio=views.ratio, generator=generator)
+    if views.padding:
+        boxes = padded_boxes(n, size, views.padding, generator)
+    else:
+        boxes = draw_boxes(n, size, size, scale=views.scale, ratio=views.ratio, generator=generator)
     jittered = uniform(n) < views.jitter_p
     strength = torch.tensor(views.jitter[:3], device=device)
     factors = 1 + (2 * uniform(n, 3) - 1) * strength
@@ -98,8 +101,48 @@ def make_views(
         f.name: getattr(drawn, f.name).unflatten(0, (views.count, -1))[:, part].flatten(0, 1)
         for f in fields(drawn)
     }
-    crops = images[part].repeat(views.count, 1, 1, 1).float() / 255
+    crops = images[part].repeat(views.count, 1, 1, 1)
+    if views.autoaugmented:
+        seeds = torch.randint(
+            2**62, (views.count, len(images)), generator=generator, device=generator.device
+        )
+        mine_last = seeds[-views.autoaugmented :, part].flatten()
+        crops[-len(mine_last) :] = autoaugment(crops[-len(mine_last) :], mine_last)
+    crops = crops.float() / 255
     return apply(crops, CropParameters(**mine))
+
+
+def padded_boxes(n: int, size: int, padding: int, generator: Generator) -> Boxes:
+    """Boxes of the image's own size out of the padded image, none mirrored.
+
+    What lies outside the image is black: no pixel of it is a neighbour.
+    """
+    device = generator.device
+    top, left = torch.randint(
+        -padding, padding + 1, (2, n), generator=generator, device=device
+    ).float()
+    whole = torch.full((n,), float(size), device=device)
+    return Boxes(top, left, whole, whole, torch.zeros(n, dtype=torch.bool, device=device))
+
+
+def autoaugment(images: Tensor, seeds: Tensor) -> Tensor:
+    """Each image changed by a random part of AutoAugment's policy for CIFAR-10, grey around it.
+
+    Args:
+        images: (N, 3, S, S) uint8.
+        seeds: (N,) int64; what is done to an image is a function of its seed.
+
+    Source: AutoAugment (arXiv 1805.09501), as torchvision has it.
+    """
+    from torchvision.transforms import AutoAugment, AutoAugmentPolicy
+
+    change = AutoAugment(AutoAugmentPolicy.CIFAR10, fill=[128.0] * 3)
+    with torch.random.fork_rng(devices=[]):
+        changed = []
+        for image, seed in zip(images, seeds.tolist(), strict=True):
+            torch.default_generator.manual_seed(seed)
+            changed.append(change(image))
+    return torch.stack(changed)
 
 
 def luma(x: Tensor) -> Tensor:

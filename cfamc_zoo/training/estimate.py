@@ -13,6 +13,7 @@ import torch
 from cfamc_zoo.training.engine import Engine
 from cfamc_zoo.training.faults import training_faults
 from cfamc_zoo.training.recipe import Recipe
+from cfamc_zoo.training.teacher import teacher_for
 
 TRIED_SECONDS = 10.0  # at least one batch, and then as many as begin within these
 
@@ -42,7 +43,7 @@ def estimate(recipe: Recipe, images: np.ndarray, device: torch.device) -> Estima
         UsageError, TrainingError: as `loop.train`.
     """
     with training_faults(), torch.backends.cudnn.flags(enabled=True, benchmark=True):
-        engine = Engine(recipe, images, device)
+        engine = Engine(recipe, images, device, teacher=teacher_for(recipe))
         engine.step(0)  # allocates, and compiles where a GPU does
         engine.loss.item()  # waits for the device
         begun, done = time.monotonic(), 0

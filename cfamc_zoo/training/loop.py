@@ -26,6 +26,7 @@ from cfamc_zoo.training.engine import Engine
 from cfamc_zoo.training.faults import training_faults
 from cfamc_zoo.training.recipe import Recipe
 from cfamc_zoo.training.start import Start
+from cfamc_zoo.training.teacher import Teacher
 from cfamc_zoo.zoo.catalogue.resolve import METRICS
 from cfamc_zoo.zoo.network.encoder import Encoder
 
@@ -56,6 +57,7 @@ class Result:
     step: int
     seconds: float
     origin: dict[str, Any] = field(default_factory=dict)  # as `Progress.origin`
+    teacher: dict[str, str] = field(default_factory=dict)  # as `Progress.teacher`
 
 
 def train(
@@ -67,6 +69,7 @@ def train(
     report: Callable[[Report], None],
     stop: Callable[[], bool] = lambda: False,
     start: Start | None = None,
+    teacher: Teacher | None = None,
 ) -> Result:
     """Trains, or goes on where the checkpoint in `run` left off.
 
@@ -79,6 +82,7 @@ def train(
             more after the last report.
         stop: asked after every batch; True ends the run there, with a checkpoint.
         start: what a new run goes on from, in place of random weights.
+        teacher: for an objective that learns from one.
 
     Returns:
         The encoder that a release holds. A run that was stopped has one where its weights are
@@ -91,15 +95,18 @@ def train(
         StorageError: the checkpoint cannot be written; the last one is kept.
     """
     with training_faults(), torch.backends.cudnn.flags(enabled=True, benchmark=True):
-        engine = Engine(recipe, images, device, start.encoder if start else None)
-        progress = Progress(origin=start.origin if start else {})
+        engine = Engine(recipe, images, device, start.encoder if start else None, teacher)
+        origin, record = start.origin if start else {}, teacher.record() if teacher else {}
+        progress = Progress(origin=origin, teacher=record)
         if (run / FILE).exists():
             progress = load_checkpoint(run, engine)
         with _open_metrics(run, progress.step) as metrics:
             stopped = _run(engine, run, progress, metrics, report, stop)
         useful = not stopped or engine.averaged is not None
         encoder = released_encoder(engine, progress.step) if useful else None
-    return Result(encoder, not stopped, progress.step, progress.seconds, progress.origin)
+    return Result(
+        encoder, not stopped, progress.step, progress.seconds, progress.origin, progress.teacher
+    )
 
 
 def _run(

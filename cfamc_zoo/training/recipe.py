@@ -17,6 +17,7 @@ from cfamc_zoo.toml_files import names_in, read_toml
 from cfamc_zoo.training.compilation import Compilation
 from cfamc_zoo.training.objectives import Objective
 from cfamc_zoo.training.objectives.emp import Emp
+from cfamc_zoo.training.optimizers import UNNAMED, AnyOptimizer, LarsOptimizer
 from cfamc_zoo.typed import LEAVES, Leaf, read
 from cfamc_zoo.zoo.network.families.resnet import ResNetArchitecture
 from cfamc_zoo.zoo.threat import Threat, threat_of
@@ -49,6 +50,11 @@ class Views:
     blur_p: float = 0.1
     blur_sigma: Pair = (0.1, 2.0)  # pixels
     solarize_p: float = 0.1
+    # Pixels of black around the image, out of which a box of its own size is taken at random, in
+    # place of a box of `scale` and `ratio` that is resized; 0 is without.
+    padding: int = 0
+    # Of the views so many, the last, are changed by AutoAugment's policy for CIFAR-10 first.
+    autoaugmented: int = 0
 
 
 @dataclass(frozen=True)
@@ -87,31 +93,18 @@ class FreeAdversary(Bounded):
 
 @dataclass(frozen=True)
 class PgdAdversary(Bounded):
-    """Each batch perturbed by projected gradient ascent, from zero, before its one update."""
+    """Each batch perturbed by projected gradient ascent before its one update."""
 
     kind: Literal["pgd"] = "pgd"
     eps: str = "8/255"  # radius, pixels in [0, 1]
     step: float = 0.01
     steps: int = 5
     norm: str = "linf"  # of radius and step
+    start: Literal["zero", "random"] = "zero"  # random is uniform in the ball
+    batchnorm: Literal["training", "evaluation"] = "training"  # its mode while attacking
 
 
 Adversary = NoAdversary | FreeAdversary | PgdAdversary
-
-
-@dataclass(frozen=True)
-class Optimizer:
-    """SGD with Nesterov momentum under LARS."""
-
-    lr: float = 0.3
-    momentum: float = 0.9
-    weight_decay: float = 1e-4
-    eta: float = 0.005  # LARS' trust coefficient
-    # cosine: from lr to 0 once over all updates. cosine-per-batch: the paper's public code,
-    # whose period counts batches while it steps at every replay, so that with 3 replays the
-    # rate falls to 0, rises to lr and falls again. cosine-per-epoch: from lr to 0 in each epoch
-    # (warm restarts, arXiv 1608.03983), so that a run can be lengthened once it is over.
-    schedule: Literal["cosine", "cosine-per-batch", "cosine-per-epoch"] = "cosine"
 
 
 @dataclass(frozen=True)
@@ -135,11 +128,13 @@ class Recipe:
     # Decay, a batch, of the exponential average of the weights that is released; 0 releases the
     # weights themselves.
     averaging: float = 0.0
+    teacher: str = ""  # a model, a release folder or a Hub repository, where the objective has one
+    student: Literal["from-teacher", "from-scratch"] = "from-teacher"  # its first weights
     encoder: ResNetArchitecture = field(default_factory=ResNetArchitecture)
     views: Views = field(default_factory=Views)
     objective: Objective = field(default_factory=Emp)
     adversary: Adversary = field(default_factory=NoAdversary)
-    optimizer: Optimizer = field(default_factory=Optimizer)
+    optimizer: AnyOptimizer = field(default_factory=LarsOptimizer)
 
     def __post_init__(self) -> None:
         positive = ("epochs", "batch_size", "checkpoint_steps", "log_steps")
@@ -165,6 +160,11 @@ class Recipe:
         )
         _require(self.optimizer.lr > 0, "optimizer.lr", self.optimizer.lr, "over 0")
         self._check_views()
+        warmup, cosine = self.optimizer.warmup, self.optimizer.schedule == "cosine"
+        rule = "0 <= part < 1, and 0 but for the schedule cosine"
+        _require(0 <= warmup < 1 and (cosine or not warmup), "optimizer.warmup", warmup, rule)
+        kind, taught = self.objective.kind, bool(self.objective.taught)
+        _require(taught or not self.teacher, "teacher", self.teacher, f"left away: {kind} has none")
         match self.adversary:
             case FreeAdversary(replays=passes):
                 _require(passes >= 1, "adversary.replays", passes, "at least 1")
@@ -176,6 +176,9 @@ class Recipe:
 
     def _check_views(self) -> None:
         count, objective = self.views.count, self.objective
+        padding, changed = self.views.padding, self.views.autoaugmented
+        _require(0 <= padding < self.size, "views.padding", padding, "in 0..size - 1")
+        _require(0 <= changed <= count, "views.autoaugmented", changed, "in 0..views.count")
         fewest = objective.fewest_views
         _require(count >= fewest, "views.count", count, f"at least {fewest}")
         views = objective.views or count
@@ -233,6 +236,9 @@ def recipe_from_json(values: dict[str, Any]) -> Recipe:
     Raises:
         UsageError: an unknown or missing key, or an impossible value.
     """
+    optimizer = values.get("optimizer", {})
+    if isinstance(optimizer, dict):
+        values = {**values, "optimizer": {"kind": UNNAMED, **optimizer}}
     return read(Recipe, values, "recipe", leaves=LENIENT)
 
 

@@ -18,6 +18,7 @@ from cfamc_zoo.training.images import data_name, recorded, training_images
 from cfamc_zoo.training.loop import Report, Result, train
 from cfamc_zoo.training.recipe import Recipe, load_recipe
 from cfamc_zoo.training.start import start_from
+from cfamc_zoo.training.teacher import teacher_for
 from cfamc_zoo.version import __version__
 from cfamc_zoo.zoo.catalogue.resolve import RELEASE
 from cfamc_zoo.zoo.release.config import FORMAT_VERSION, ReleaseConfig
@@ -137,10 +138,16 @@ def run_job(
         OutputExistsError: `job.run` holds a run, and it is not to be gone on with.
         UsageError: no run to go on with, or one of another recipe or other images; a release to
             start from that has another network.
-        ZooError: as `training_images`, `start_from` and `loop.train`.
+        ZooError: as `training_images`, `start_from`, `teacher_for` and `loop.train`.
     """
     first = distributed.rank() == 0
-    start = start_from(job.start, job.recipe) if job.start is not None else None
+    teacher = teacher_for(job.recipe)
+    origin = job.start
+    if teacher is not None and job.recipe.student == "from-teacher":
+        origin = job.start or job.recipe.teacher
+    start = start_from(origin, job.recipe) if origin and not job.resume else None
+    if teacher is not None:  # a recipe names a release, not the way to it on this machine
+        job = replace(job, recipe=replace(job.recipe, teacher=teacher.name))
     done = _open(job)
     images = training_images(
         job.data, job.recipe.size, say=say if first else _say_nothing, progress=progress, stop=stop
@@ -158,6 +165,7 @@ def run_job(
             report=report,
             stop=stop,
             start=start,
+            teacher=teacher,
         )
     kept = first and result.encoder is not None
     return Trained(result, _release(job, result, device) if kept else None)
@@ -206,6 +214,8 @@ def _release(job: Job, result: Result, device: torch.device) -> Path:
         "steps": result.step,
         "seconds": round(result.seconds, 1),
     }
+    if result.teacher:
+        provenance["teacher"] = result.teacher
     if result.origin:
         provenance["from"] = result.origin
     config = ReleaseConfig(

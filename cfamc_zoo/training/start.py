@@ -9,6 +9,7 @@ from cfamc_zoo.errors import UsageError
 from cfamc_zoo.training.recipe import Recipe
 from cfamc_zoo.zoo.catalogue.resolve import resolve
 from cfamc_zoo.zoo.network.encoder import Encoder
+from cfamc_zoo.zoo.network.families.architecture import Architecture
 from cfamc_zoo.zoo.release.loading import load_encoder
 
 
@@ -36,11 +37,7 @@ def start_from(name: str, recipe: Recipe) -> Start:
         ZooError: as `resolve` and `load_encoder`.
     """
     release = resolve(name)
-    if not isinstance(release.config.architecture, type(recipe.encoder)):
-        raise UsageError(
-            f"{name!r} is of the family {release.config.architecture.family}, and training makes "
-            f"{recipe.encoder.family}; start from a release of that family"
-        )
+    check_family(name, release.config.architecture, recipe.encoder)
     theirs, ours = asdict(release.config.architecture), asdict(recipe.encoder)
     differing = [key for key in ours if theirs[key] != ours[key]]
     if differing:
@@ -48,13 +45,28 @@ def start_from(name: str, recipe: Recipe) -> Start:
         settings = " ".join(f"--set encoder.{key}={theirs[key]}" for key in differing)
         raise UsageError(f"{name!r} has {has}, not what the recipe has; {settings}")
     encoder = load_encoder(release)
+    lacks = encoder.projector is None and "projector" in recipe.objective.trained
+    anew = ["projector"] if lacks else []
     before = release.config.provenance
     earlier = before.get("from", {})
     origin = {
         "name": release.config.name,
         "sha256": release.digest,
-        "started_anew": [] if encoder.projector is not None else ["projector"],
+        "started_anew": anew,
         "steps": before.get("steps", 0) + earlier.get("steps", 0),
         "seconds": before.get("seconds", 0) + earlier.get("seconds", 0),
     }
     return Start(encoder, origin)
+
+
+def check_family(name: str, theirs: Architecture, ours: Architecture) -> None:
+    """Refuses a release whose network is of another family than the recipe's.
+
+    Raises:
+        UsageError: it is.
+    """
+    if not isinstance(theirs, type(ours)):
+        raise UsageError(
+            f"{name!r} is of the family {theirs.family}, and training makes {ours.family}; give a "
+            "release of that family"
+        )

@@ -121,3 +121,34 @@ def test_patches_have_one_size():
     p = crops.draw(patch, 500, SIZE, torch.Generator().manual_seed(0))
     assert (p.height == 16).all() and (p.width == 16).all()
     assert p.top.unique().numel() == 17, "every position occurs"
+
+
+def test_a_padded_crop_is_a_shift_with_black_around():
+    images = torch.arange(1, 1 + 2 * 3 * 8 * 8, dtype=torch.float32).reshape(2, 3, 8, 8)
+    boxes = crops.padded_boxes(2, 8, 3, torch.Generator().manual_seed(0))
+    shifted = resized_crop(images, boxes)
+    padded = torch.nn.functional.pad(images, [3] * 4)
+    for i in range(2):
+        top, left = int(boxes.top[i]) + 3, int(boxes.left[i]) + 3
+        assert torch.equal(shifted[i], padded[i, :, top : top + 8, left : left + 8])
+    many = crops.padded_boxes(500, 8, 3, torch.Generator().manual_seed(1))
+    assert set(many.top.tolist()) == set(many.left.tolist()) == set(range(-3, 4))
+
+
+def test_the_last_views_are_autoaugmented_by_seeds_of_their_own(sample):
+    images = torch.from_numpy(sample.images[:6]).permute(0, 3, 1, 2)
+    plain = Views(count=2, jitter_p=0, grey_p=0, blur_p=0, solarize_p=0, flip_p=0, padding=2)
+    changing = Views(**vars(plain) | {"autoaugmented": 1})
+
+    def make(views, part=slice(None)):
+        generator = torch.Generator().manual_seed(0)
+        return crops.make_views(images, views, generator, part=part).unflatten(0, (2, -1))
+
+    state = torch.get_rng_state()
+    weak, strong = make(changing)
+    assert torch.equal(state, torch.get_rng_state()), "the program's own draws are its own"
+    assert torch.equal(weak, make(plain)[0])
+    differing = (strong != make(plain)[1]).flatten(1).any(1)
+    assert differing.sum() >= 3, "a policy leaves some images as they are"
+    assert torch.equal(make(changing, slice(2, 5)), make(changing)[:, 2:5])
+    assert strong.min() >= 0 and strong.max() <= 1

@@ -9,6 +9,11 @@ import pytest
 import torch
 
 from cfamc_zoo.training.loop import train
+from cfamc_zoo.training.teacher import teacher_for
+from cfamc_zoo.zoo.network.encoder import Encoder, build_projector
+from cfamc_zoo.zoo.network.families.resnet import ResNetArchitecture
+from cfamc_zoo.zoo.release.loading import save_release
+from tests.conftest import make_config
 
 # All runs after each other: most of the time goes into starting the processes.
 SCRIPT = """
@@ -17,15 +22,17 @@ import numpy, torch
 from cfamc_zoo.training import distributed
 from cfamc_zoo.training.loop import train
 from cfamc_zoo.training.recipe import recipe_from_json
+from cfamc_zoo.training.teacher import teacher_for
 
 root = pathlib.Path(sys.argv[1])
 torch.set_num_threads(1)
 recipes = json.loads((root / "recipes.json").read_text())
 with distributed.join(torch.device("cpu")) as device:
-    for run, recipe in recipes.items():
+    for run, values in recipes.items():
         (root / run).mkdir(exist_ok=True)
-        train(recipe_from_json(recipe), numpy.load(root / "images.npy"), root / run,
-              device=device, report=lambda _: None)
+        recipe = recipe_from_json(values)
+        train(recipe, numpy.load(root / "images.npy"), root / run, device=device,
+              report=lambda _: None, teacher=teacher_for(recipe))
 """
 
 STEADY = {
@@ -42,6 +49,13 @@ CURVES = {
     "simclr": {"adversary": {"kind": "none"}, **SIMCLR, "max_steps": 2},
     "emp-free": {"adversary": FREE, "max_steps": 2},
     "emp-pgd": {"adversary": PGD, "max_steps": 2},
+    "profeat": {
+        "objective": {"kind": "profeat"},
+        "views": {"count": 2, "padding": 2, "autoaugmented": 1},
+        "adversary": PGD | {"start": "random", "batchnorm": "evaluation"},
+        "student": "from-scratch",
+        "max_steps": 2,
+    },
 }
 RESUMED = "resumed"
 
@@ -56,6 +70,7 @@ def alone(recipe, images, folder, steps=1000):
         folder,
         device=torch.device("cpu"),
         report=lambda _: None,
+        teacher=teacher_for(recipe),
         stop=lambda: next(seen) >= steps,
     )
     return metrics(folder)
@@ -66,8 +81,20 @@ def metrics(folder):
 
 
 @pytest.fixture(scope="session")
-def recipes(make_recipe):
+def teacher(tmp_path_factory):
+    """The same one in every process."""
+    torch.manual_seed(0)
+    architecture = ResNetArchitecture(**STEADY["encoder"])
+    encoder = Encoder(architecture, projector=build_projector(architecture))
+    folder = tmp_path_factory.mktemp("teacher") / "teacher"
+    save_release(folder, encoder, make_config(encoder))
+    return str(folder)
+
+
+@pytest.fixture(scope="session")
+def recipes(make_recipe, teacher):
     changes = CURVES | {RESUMED: {}}
+    changes["profeat"] = CURVES["profeat"] | {"teacher": teacher}
     return {name: make_recipe(**STEADY, **changed) for name, changed in changes.items()}
 
 
@@ -92,7 +119,7 @@ def by_two(made_once, recipes, images):
 @pytest.mark.parametrize(
     ("name", "tolerance"),
     # The attack takes signs of gradients, and near zero a sum in another order flips some.
-    [("emp", 2e-4), ("simclr", 2e-3), ("emp-free", 1e-2), ("emp-pgd", 3e-2)],
+    [("emp", 2e-4), ("simclr", 2e-3), ("emp-free", 1e-2), ("emp-pgd", 3e-2), ("profeat", 3e-2)],
 )
 def test_two_processes_have_the_loss_curve_of_one(
     by_two, tmp_path, images, recipes, name, tolerance

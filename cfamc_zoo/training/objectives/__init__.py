@@ -16,6 +16,9 @@ TABLE = {  # files to the class in each
     "dcl": "Dcl",
     "dclw": "Dclw",
     "vicreg": "VicReg",
+    "robustify": "Robustify",
+    "deacl": "DeAcl",
+    "profeat": "ProFeat",
 }
 KINDS: tuple[type[Base], ...] = tuple(
     getattr(import_module(f"{__name__}.{file}"), name) for file, name in TABLE.items()

@@ -22,7 +22,7 @@ RECIPE_PARTS = {"name": str, "data": str, "adversary": dict, "views": dict}
 PROVENANCE_PARTS = {
     "seconds": float,
     "method": str,
-    **dict.fromkeys(("imported", "weights", "from", "changed_since"), dict),
+    **dict.fromkeys(("imported", "weights", "from", "teacher", "changed_since"), dict),
 }
 
 

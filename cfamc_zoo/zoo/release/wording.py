@@ -104,6 +104,8 @@ def training(recipe: Mapping[str, Any], provenance: Mapping[str, Any]) -> list[s
         sentences.append(f"{duration(seconds)} of training{device}{torch}")
     if average := averaging(recipe.get("averaging")):
         sentences.append(average)
+    if teacher := provenance.get("teacher"):
+        sentences.append(f"taught by `{teacher['name']}`, sha256 {teacher['sha256'][:12]}")
     if before := provenance.get("from"):
         sentences.append(started_from(before))
     if changed := provenance.get("changed_since"):
