@@ -136,6 +136,8 @@ def results() -> str:
                 f"| {row['encoder']} | `{row['recipe']}` | {numbers} | {row['minutes']} | {ours} |"
             )
         parts.append("")
+    if paper.get("taught"):
+        parts += beside_teachers(paper["taught"], trained)
     parts += ["## Every run", ""]
     for run in trained:
         recipe, made = run["recipe"], run["provenance"]
@@ -157,6 +159,31 @@ def results() -> str:
             parts.append(f"| {protocol} | {data} | {rows[0].n} | {attack} | {told} |")
         parts.append("")
     return "\n".join(parts)
+
+
+def beside_teachers(published: dict[str, Any], trained: Sequence[dict[str, Any]]) -> list[str]:
+    """What others published of encoders that learn from a teacher, and what was run here."""
+    parts = [
+        "## Students of a teacher",
+        "",
+        f"Clean / AutoAttack at 8/255, percent. *Published*: {published['source']}. *Ours*: runs "
+        "of the recipe here, whose numbers are below.",
+        "",
+        "| encoder | recipe | data | published | ours |",
+        "|---|---|---|---|---|",
+    ]
+    for row in published["rows"]:
+        names = [
+            run["name"]
+            for run in trained
+            if (run["recipe"]["name"], run["recipe"]["data"]) == (row["recipe"], row["data"])
+        ]
+        numbers = " / ".join(f"{x:.2f}" for x in row["values"])
+        ours = ", ".join(f"`{name}`" for name in names) or "not trained"
+        parts.append(
+            f"| {row['encoder']} | `{row['recipe']}` | {row['data']} | {numbers} | {ours} |"
+        )
+    return [*parts, ""]
 
 
 def comparisons() -> str:
