@@ -120,8 +120,8 @@ def _check_teacher(run: Path, before: dict[str, str], now: dict[str, str]) -> No
     if then != here:
         raise UsageError(
             f"{str(run)!r} was started with the teacher {before.get('name')!r} of sha256 "
-            f"{then[:12]}, not {here[:12]}; --set teacher=... to "
-            "that one, or start a new run"
+            f"{then[:12]}, not {here[:12]}; "
+            "--set teacher=... to that one, or start a new run"
         )
 
 

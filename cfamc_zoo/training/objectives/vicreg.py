@@ -18,7 +18,8 @@ class VicReg(Objective):
     other terms twice their mean over views.
 
     Source: arXiv 2105.04906, eq. 6 and its algorithm 1, where the invariance is the mean over
-    the values too (eq. 5 sums over them), as in the public code.
+    the values too (eq. 5 sums over them). The public code halves the variance term: its settings
+    are variance = 12.5 here.
     """
 
     kind: Literal["vicreg"] = "vicreg"
