@@ -60,7 +60,9 @@ def main() -> None:
     edits, attacks = {}, {}
     for name, encoder in encoders.items():
         edits[name] = cfamc_zoo.edits(encoder, images, progress=True, eps=EPS, steps=STEPS)
-        attacks[name] = cfamc_zoo.attack_encoder(encoder, images, progress=True, eps=EPS, steps=STEPS)
+        attacks[name] = cfamc_zoo.attack_encoder(
+            encoder, images, progress=True, eps=EPS, steps=STEPS
+        )
         page = DOCS / f"edits/{name}.html"
         page.parent.mkdir(exist_ok=True)
         page.unlink(missing_ok=True)
@@ -73,7 +75,7 @@ def main() -> None:
         most=MOST,
         ours=OURS,
         others=OTHERS,
-        steps=ATTACK["steps"],
+        steps=STEPS,
         table=table(edits),
         attacked=attacked(attacks),
     )

@@ -23,6 +23,7 @@ COMMANDS = {
     "attack": Entry("Evaluate", "Measure clean and robust accuracy."),
     "edits": Entry("Evaluate", "Measure how far ordinary edits move an encoder's vectors."),
     "measure": Entry("Evaluate", "Measure a release by protocols, into its results.json."),
+    "verify": Entry("Evaluate", "Measure again what a model's card claims."),
     "train": Entry("Make", "Pretrain an encoder from a recipe."),
     "export": Entry("Make", "Make a release folder, ONNX graph included, and check it."),
     "push": Entry("Make", "Publish a release to the Hub, in one commit."),

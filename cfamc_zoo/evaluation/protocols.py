@@ -6,7 +6,7 @@ Each is a TOML file of protocols/, named by its key; a new protocol is a new fil
 from __future__ import annotations
 
 import shlex
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from importlib import resources
 from typing import Any, Literal
@@ -133,6 +133,8 @@ class Protocol:
                 key: round(found[key], 4) for key in ("value", "low", "high")
             }
             measured |= {"data": answer["data"], "seed": answer["seed"]}
+            if answer["data"] in SAMPLES:  # few, and there wherever the package is
+                measured["correct"] = verdicts_text(found["correct"])
             if found["attack"]:
                 measured["norm"] = answer["norm"]
                 measured |= {key: answer.get(key, 0) for key in ("steps", "restarts")}
@@ -152,6 +154,11 @@ class Protocol:
         words += ["--limit", str(limit)] if limit is not None else []
         words += ["--seed", str(seed)] if seed else []
         return shlex.join([*words, "-o", self.file])
+
+
+def verdicts_text(correct: Sequence[bool | None]) -> str:
+    """Verdicts as rows hold them: a character an image, "1" where it stands."""
+    return "".join("1" if stands else "0" for stands in correct)
 
 
 def list_protocols() -> list[str]:

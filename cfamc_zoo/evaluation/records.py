@@ -156,8 +156,7 @@ def measure(
         if record is None:
             say(f"protocol {protocol.key}: {protocol.text}")
             record = _measured(release, protocol, terms, say, progress)
-            with atomic_file(_file(release, protocol)) as path:
-                path.write_text(json.dumps(asdict(record), indent=2) + "\n", encoding="utf-8")
+            write_record(_file(release, protocol), record)
         release = fill(release, record)
     return release
 
@@ -167,13 +166,33 @@ def records_of(release: Release) -> Path:
     return release.folder.with_name(release.folder.name + RECORDS)
 
 
+def read_record(file: Path) -> Record:
+    """What was kept of one measurement.
+
+    Raises:
+        ReleaseError: the file is no record.
+    """
+    with refused(str(file)):
+        return read(Record, parse_json(file.read_bytes(), str(file)), "record")
+
+
+def write_record(file: Path, record: Record) -> None:
+    """Keeps it, whole or not at all.
+
+    Raises:
+        StorageError: it cannot be written.
+    """
+    with atomic_file(file) as path:
+        path.write_text(json.dumps(asdict(record), indent=2) + "\n")
+
+
 def read_records(folder: Path) -> list[Record]:
     """Every record in a folder, that of the released head first.
 
     Raises:
         ReleaseError: one is none.
     """
-    found = [_read(file) for file in sorted(folder.glob("*.json"))]
+    found = [read_record(file) for file in sorted(folder.glob("*.json"))]
     return sorted(found, key=lambda record: record.asked["protocol"]["text"] != OWN_PROTOCOL)
 
 
@@ -186,7 +205,7 @@ def recorded(release: Release, protocol: Protocol, terms: Terms) -> Record | Non
     file = _file(release, protocol)
     if not file.exists():
         return None
-    record, asked = _read(file), terms.asked(protocol)
+    record, asked = read_record(file), terms.asked(protocol)
     differing = [key for key in asked if record.asked.get(key) != asked[key]]
     differing += ["weights"] if record.sha256 != release.digest else []
     if differing:
@@ -217,11 +236,6 @@ def fill(release: Release, record: Record) -> Release:
 
 def _file(release: Release, protocol: Protocol) -> Path:
     return records_of(release) / f"{protocol.key}.json"
-
-
-def _read(file: Path) -> Record:
-    with refused(str(file)):
-        return read(Record, parse_json(file.read_bytes(), str(file)), "record")
 
 
 def _carried(release: Release, protocol: Protocol) -> bool:
@@ -291,16 +305,21 @@ def _attacked(
         for attack in protocol.attacks:
             plan = _plan(attack, data, terms)
             measurement = ClassifierMeasurement(classifier, named, images, plan, terms.device)
-            for note in measurement.notes:
-                say(f"note: {note}")
-            with progress(measurement.title, measurement.total) as bar:
-                measurement.run(bar.advance, lambda text: say(f"note: {text}"))
+            go_through(measurement, say, progress)
             doubts += [doubt.text for doubt in measurement.doubts]
             answer = measurement.to_json("complete")
             rows += [row.to_json() for row in protocol.rows(answer, made)]
     for doubt in doubts:
         say(f"warning: {doubt}")
     return rows, doubts
+
+
+def go_through(measurement: ClassifierMeasurement, say: Say, progress: Progress) -> None:
+    """Runs a measurement, with its notes and a bar for a person."""
+    for note in measurement.notes:
+        say(f"note: {note}")
+    with progress(measurement.title, measurement.total) as bar:
+        measurement.run(bar.advance, lambda text: say(f"note: {text}"))
 
 
 def _plan(attack: AttackTerms, data: str, terms: Terms) -> Plan:

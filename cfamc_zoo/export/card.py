@@ -55,6 +55,15 @@ def render_release(release: Release) -> str:
     return f"{_card(release)}\n"
 
 
+def rendered_when(release: Release) -> list[str]:
+    """The README.md as it is written before the release's name is known, and afterwards.
+
+    Raises:
+        ReleaseError: as `render_release`.
+    """
+    return [f"{_card(release, known=known)}\n" for known in (False, True)]
+
+
 def renew_card(release: Release) -> None:
     """Writes the README.md anew of a release that has one.
 
@@ -88,7 +97,8 @@ def render_entry(spec: ModelSpec) -> str:
     return f"{text.strip()}\n"
 
 
-def _card(release: Release) -> ModelCard:
+def _card(release: Release, **said: Any) -> ModelCard:
+    """The card, in which `said` is said in place of what follows from the release."""
     from huggingface_hub import ModelCard
     from jinja2 import UndefinedError
 
@@ -99,7 +109,7 @@ def _card(release: Release) -> ModelCard:
             return ModelCard.from_template(
                 _metadata(release, accuracies(rows)),
                 template_path=str(CARD),
-                **_use(release, head),
+                **(_use(release, head) | said),
                 **_measured(rows),
                 **_making(release.config, head, rows),
             )

@@ -28,7 +28,7 @@ PROTOCOL = "features of the same images by torch and by ONNX Runtime"
 
 
 def measure_parity(release: Release, images: np.ndarray) -> dict[str, Parity]:
-    """Largest difference between torch and ONNX Runtime, by feature.
+    """`find_parity`, refused where it is over the limit.
 
     Args:
         images: (N, H, W, 3) uint8; the first of them that `sized` takes.
@@ -36,19 +36,32 @@ def measure_parity(release: Release, images: np.ndarray) -> dict[str, Parity]:
     Raises:
         ReleaseError: over 1e-4 of the feature's largest value.
     """
+    found = find_parity(release, images)
+    for feature, parity in found.items():
+        if not parity.relative <= RELATIVE_LIMIT:
+            raise ReleaseError(
+                f"{feature} of {release.config.name!r} differs by {parity.relative:.1e} between "
+                f"torch and ONNX Runtime, over {RELATIVE_LIMIT:g}; not released"
+            )
+    return found
+
+
+def find_parity(release: Release, images: np.ndarray) -> dict[str, Parity]:
+    """Largest difference between torch and ONNX Runtime, by feature.
+
+    Args:
+        images: (N, H, W, 3) uint8; the first of them that `sized` takes.
+
+    Raises:
+        ReleaseError: the weights or the graph cannot be used.
+    """
     x = sized(images, release.config.preprocess)
     encoder = load_encoder(release)
     result = {}
     for feature in release.config.architecture.graph_features:
         with torch.no_grad():
             reference = encoder(torch.from_numpy(x), feature).numpy()
-        parity = compare(reference, open_session(release, feature)(x))
-        if not parity.relative <= RELATIVE_LIMIT:
-            raise ReleaseError(
-                f"{feature} of {release.config.name!r} differs by {parity.relative:.1e} between "
-                f"torch and ONNX Runtime, over {RELATIVE_LIMIT:g}; not released"
-            )
-        result[feature] = parity
+        result[feature] = compare(reference, open_session(release, feature)(x))
     return result
 
 

@@ -14,6 +14,7 @@ import numpy as np
 
 from cfamc_zoo.errors import OutputExistsError
 from cfamc_zoo.export.card import render_release
+from cfamc_zoo.export.golden import golden_of
 from cfamc_zoo.export.graph import build_graph, check_graph
 from cfamc_zoo.export.parity import measure_parity, parity_rows
 from cfamc_zoo.zoo.network.encoder import Encoder
@@ -21,6 +22,7 @@ from cfamc_zoo.zoo.network.families.known import check_known
 from cfamc_zoo.zoo.release.config import FORMAT_VERSION, ReleaseConfig
 from cfamc_zoo.zoo.release.folder import (
     CARD,
+    GOLDEN,
     GRAPH,
     MODEL,
     PROBE,
@@ -46,7 +48,7 @@ def export_release(
 
     The folder appears only when every check has passed: ONNX's checker, and the same features
     from torch and from ONNX Runtime, which read the files anew and from another folder. How far
-    these are apart is in its results.json.
+    these are apart is in its results.json, and what a few images gave in its golden.json.
 
     Args:
         encoder: what to release; its projector, where it has one, becomes its own file.
@@ -73,7 +75,9 @@ def export_release(
         release = write_files(release.folder, release.config, {GRAPH: graph})
         check_graph(graph, str(release.folder))
         rows = parity_rows(release, images, data=data)
-        release = write_files(release.folder, release.config, {RESULTS: rows_text(rows)})
+        golden = golden_of(release, images, data=data).to_bytes()
+        files = {RESULTS: rows_text(rows), GOLDEN: golden}
+        release = write_files(release.folder, release.config, files)
         card = render_release(release)
         with storage_errors(folder):
             (release.folder / CARD).write_bytes(card.encode())

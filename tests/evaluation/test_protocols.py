@@ -19,7 +19,7 @@ def found(metric, value, **more):
         "low": value - 1.23456,
         "high": value + 1.23456,
         "seconds": 1.5,
-        "correct": [True],
+        "correct": [True, False] * 100,
         **more,
     }
 

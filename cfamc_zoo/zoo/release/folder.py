@@ -21,11 +21,12 @@ PROJECTOR = "projector.safetensors"
 GRAPH = "model.onnx"
 PROBE = "probe.safetensors"
 RESULTS = "results.json"
+GOLDEN = "golden.json"
 CARD = "README.md"
 # The card is prose that points at the other files; everything else is pinned.
-PINNED = (MODEL, PROJECTOR, GRAPH, PROBE, RESULTS)
+PINNED = (MODEL, PROJECTOR, GRAPH, PROBE, RESULTS, GOLDEN)
 # Bytes of those that a parser builds objects from; ours are a hundred times smaller.
-LIMITS = {GRAPH: 4 << 20, RESULTS: 1 << 20}
+LIMITS = {GRAPH: 4 << 20, RESULTS: 1 << 20, GOLDEN: 1 << 20}
 PULL = "delete it and pull again"
 CONFIG_LIMIT = 1 << 20  # bytes; ours are a few thousand
 

@@ -27,7 +27,7 @@ BLANK = {"attack": "", "norm": "", "eps": "", "steps": 0, "restarts": 0, "seed":
 # The keys of a row as they are written.
 ORDER = (
     *("protocol", "metric", "feature", "attack", "norm", "eps", "steps", "restarts", "data", "n"),
-    *("value", "low", "high", "limit", "command", "seed", "versions", "device", "date"),
+    *("value", "low", "high", "correct", "limit", "command", "seed", "versions", "device", "date"),
 )
 
 
@@ -94,20 +94,31 @@ class Row(Summary):
 
     def to_json(self) -> dict[str, Any]:
         values = asdict(self)
+        if not values.get("correct", True):
+            del values["correct"]
         return {name: values[name] for name in ORDER if name in values}
 
 
 @dataclass(frozen=True, kw_only=True)
 class AccuracyRow(Row):
-    """An accuracy, in percent, with its 95% interval."""
+    """An accuracy, in percent, with its 95% interval.
+
+    Attributes:
+        correct: a character an image, in their order: "1" where it was classified correctly,
+            whatever was done to it, else "0"; empty where that was not kept.
+    """
 
     low: float
     high: float
+    correct: str = ""
 
     def __post_init__(self) -> None:
         super().__post_init__()
         for name in ("value", "low", "high"):
             _require(0 <= getattr(self, name) <= 100, name, getattr(self, name), "0..100 percent")
+        fits = len(self.correct) in (0, self.n) and not self.correct.strip("01")
+        shown = f"{self.correct[:20]}... of {len(self.correct)} characters"
+        _require(fits, "correct", shown, f'"0" or "1" for each of its {self.n} images, or nothing')
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,0 +1,72 @@
+"""A tiny release whose card was made by `measure`, with few images, for tests to damage."""
+
+import json
+import shutil
+from dataclasses import replace
+from hashlib import sha256
+
+import pytest
+import torch
+
+from cfamc_zoo.cli.app import run
+from cfamc_zoo.evaluation.protocols import load_protocol
+from cfamc_zoo.evaluation.records import Terms, measure
+from cfamc_zoo.export.card import renew_card
+from cfamc_zoo.zoo.release.config import FileRecord
+from cfamc_zoo.zoo.release.folder import PROBE, open_release, write_files
+from cfamc_zoo.zoo.release.results import OWN_PROTOCOL
+
+IMAGES = 40
+PROTOCOL = f"""
+text = "{OWN_PROTOCOL}"
+[head]
+select = "clean"
+[[attacks]]
+eps = ["1/255"]
+settings = {{ steps = 2 }}
+"""
+
+
+@pytest.fixture(scope="session")
+def measured(tiny_release, tmp_path_factory):
+    """The tiny release with its head and its accuracies; do not write into it."""
+    root = tmp_path_factory.mktemp("measured")
+    folder = shutil.copytree(tiny_release, root / "tiny")
+    release = open_release(folder)
+    (folder / PROBE).unlink()
+    files = {name: record for name, record in release.config.files.items() if name != PROBE}
+    write_files(folder, replace(release.config, files=files), {})
+    (root / "own.toml").write_text(PROTOCOL)
+    terms = Terms(torch.device("cpu"), "cifar10-sample", limit=IMAGES)
+    renew_card(measure(folder, [load_protocol(str(root / "own.toml"))], terms))
+    return folder
+
+
+@pytest.fixture
+def card(measured, tmp_path):
+    """A copy of it."""
+    return shutil.copytree(measured, tmp_path / "tiny")
+
+
+@pytest.fixture
+def verify(capsys):
+    """Runs `cfamc-zoo verify FOLDER`: exit code, findings by subject, what a person is told."""
+
+    def verify(folder, *options):
+        code = run(["verify", str(folder), "--json", *map(str, options)])
+        out, err = capsys.readouterr()
+        answer = json.loads(out)
+        assert answer["holds"] == (code == 0)
+        return code, {f["subject"]: f for f in answer["findings"]}, err
+
+    return verify
+
+
+def repin(folder, *names):
+    """The config pins these files as they are now, as one does who may write it."""
+    release = open_release(folder)
+    found = {name: (folder / name).read_bytes() for name in names}
+    files = {name: FileRecord(len(c), sha256(c).hexdigest()) for name, c in found.items()}
+    files = release.config.files | files
+    release = write_files(folder, replace(release.config, files=files), {})
+    renew_card(release)
