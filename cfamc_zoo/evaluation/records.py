@@ -183,7 +183,7 @@ def write_record(file: Path, record: Record) -> None:
         StorageError: it cannot be written.
     """
     with atomic_file(file) as path:
-        path.write_text(json.dumps(asdict(record), indent=2) + "\n")
+        path.write_text(json.dumps(asdict(record), indent=2) + "\n", encoding="utf-8")
 
 
 def read_records(folder: Path) -> list[Record]:

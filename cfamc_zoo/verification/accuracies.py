@@ -50,7 +50,7 @@ def check_accuracies(release: Release, terms: Terms) -> Iterator[Finding]:
         try:
             again = read_command(command)
             if terms.depth == "quick" and not _is_quick(again):
-                yield from (_left(row, Verdict.NOT_MEASURED) for row in claims)
+                yield from (_left(row, Verdict.LEFT_OUT) for row in claims)
                 continue
             found = measure_again(release, command, again, terms)
         except StorageError:
@@ -70,7 +70,10 @@ def _is_quick(again: Again) -> bool:
 
 
 def _left(row: AccuracyRow, verdict: Verdict, note: str = "") -> Finding:
-    return Finding(CHECK, subject_of(row), claim_of(row), "", "", verdict, note)
+    numbers = {"claim": row.value, "images": row.n}
+    return Finding(
+        CHECK, subject_of(row), claim_of(row), "", "", verdict, note, numbers, row.protocol
+    )
 
 
 def _of(row: AccuracyRow, again: Again, found: list[Accuracy]) -> Accuracy:

@@ -25,12 +25,12 @@ class Verdict(StrEnum):
     LOWERED = "lowered"  # a robust accuracy: the attack found more than was claimed
     UNCHECKED = "cannot be checked"
     NOT_STORED = "not stored"  # by the version that made the release: there is no such claim
-    NOT_MEASURED = "not measured"  # it was not asked for
+    LEFT_OUT = "left out"  # it was not asked for
 
     @property
     def stands(self) -> bool:
         """Whether nothing speaks against the claim."""
-        return self in (Verdict.HOLDS, Verdict.NOT_STORED, Verdict.NOT_MEASURED)
+        return self in (Verdict.HOLDS, Verdict.NOT_STORED, Verdict.LEFT_OUT)
 
 
 @dataclass(frozen=True)
@@ -45,6 +45,7 @@ class Finding:
         verdict: what follows.
         note: a sentence that a person must read; "" where the rest says all.
         numbers: the same for a program; which ones depends on the check.
+        protocol: of an accuracy.
     """
 
     check: str
@@ -55,6 +56,7 @@ class Finding:
     verdict: Verdict
     note: str = ""
     numbers: dict[str, float] = field(default_factory=dict)
+    protocol: str = ""
 
     def to_json(self) -> dict[str, Any]:
         return asdict(self)
@@ -83,4 +85,4 @@ class Terms:
 
 
 Check = Callable[[Release, Terms], Iterator[Finding]]
-EXACT = "none: every byte"
+EXACT = "none"

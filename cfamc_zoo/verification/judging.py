@@ -8,7 +8,7 @@ from cfamc_zoo.errors import ReleaseError
 from cfamc_zoo.evaluation.intervals import wilson
 from cfamc_zoo.evaluation.robustness import Accuracy
 from cfamc_zoo.verification.finding import Finding, Verdict
-from cfamc_zoo.zoo.release.results import OWN_PROTOCOL, AccuracyRow
+from cfamc_zoo.zoo.release.results import AccuracyRow
 from cfamc_zoo.zoo.release.wording import counted
 
 CHECK = "accuracies"
@@ -19,14 +19,14 @@ ROUNDED = 5e-5  # percent: rows have four digits
 
 
 def subject_of(row: AccuracyRow) -> str:
-    """ "PGD-20 linf 8/255, cifar10"; of another head than the released one, which."""
-    attack = f"{row.attack} {row.norm} {row.eps}" if row.attack else "clean"
-    head = "" if row.protocol == OWN_PROTOCOL else f", {row.protocol.split(';')[0]}"
-    return f"{attack}, {row.data}{head}"
+    """ "PGD-20 8/255, cifar10"; in another norm than linf, which."""
+    norm = "" if row.norm == "linf" else f" {row.norm}"
+    attack = f"{row.attack}{norm} {row.eps}" if row.attack else "clean"
+    return f"{attack}, {row.data}"
 
 
 def claim_of(row: AccuracyRow) -> str:
-    return f"{row.value:.2f}% of {row.n:,}"
+    return f"{row.value:.2f}%"
 
 
 def allowed_of(row: AccuracyRow, n: int) -> int:
@@ -73,12 +73,11 @@ def _image_by_image(row: AccuracyRow, found: Accuracy) -> Finding:
     n, claimed = found.n, [c == "1" for c in row.correct[: found.n]]
     differing = sum(a != b for a, b in zip(claimed, found.correct, strict=True))
     lost, allowed = sum(claimed) - sum(map(bool, found.correct)), allowed_of(row, n)
-    said = f"{differing} of {n:,} images differ"
     return _finding(
         row,
         found,
-        claim=f"{100 * sum(claimed) / n:.2f}% of {n:,}",
-        said=said,
+        claim=f"{100 * sum(claimed) / n:.2f}%",
+        said=f", {differing}/{n} differ",
         tolerance=counted(allowed, "image"),
         verdict=_verdict(row, lost > allowed, differing > allowed),
         numbers={"claim": 100 * sum(claimed) / n, "differing": differing, "allowed": allowed},
@@ -93,8 +92,8 @@ def _counted(row: AccuracyRow, found: Accuracy) -> Finding:
         row,
         found,
         claim=claim_of(row),
-        said="no verdicts are stored",
-        tolerance=f"{counted(allowed, 'image')} more or fewer",
+        said=f" of {row.n:,}",
+        tolerance=f"{counted(allowed, 'image')}, counted",
         verdict=_verdict(row, claimed - stand > allowed, abs(claimed - stand) > allowed),
         numbers={"claim": row.value, "allowed": allowed},
     )
@@ -107,8 +106,8 @@ def _by_interval(row: AccuracyRow, found: Accuracy) -> Finding:
         row,
         found,
         claim=claim_of(row),
-        said=f"{low:.2f}..{high:.2f}",
-        tolerance="95% intervals overlap",
+        said=f", {low:.1f}..{high:.1f}",
+        tolerance="95% intervals",
         verdict=_verdict(row, high < row.low, high < row.low or low > row.high),
         numbers={"claim": row.value, "low": low, "high": high},
     )
@@ -135,15 +134,17 @@ def _finding(
     if verdict is Verdict.LOWERED:
         note = (
             f"{subject_of(row)}: the attack finds more than the card says. A robust accuracy is an "
-            f"upper bound, and this one is lowered from {claim} images to {found.value:.2f}%"
+            f"upper bound, and this one is lowered from {claim} to {found.value:.2f}% of "
+            f"{found.n:,} images"
         )
     return Finding(
         CHECK,
         subject_of(row),
         claim,
-        f"{found.value:.2f}%, {said}",
+        f"{found.value:.2f}%{said}",
         tolerance,
         verdict,
         note,
         {"measured": found.value, "images": found.n, **numbers},
+        row.protocol,
     )

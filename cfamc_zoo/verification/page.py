@@ -20,7 +20,7 @@ class Page:
         stands: whether every claim that was measured holds.
         summary: how many claims fared how.
         notes: sentences that must be read.
-        findings: the rows.
+        tables: the findings by their title.
         facts: pairs of name and value, in words.
         command: what verifies again.
         card: where the card is; empty where that is not known.
@@ -31,7 +31,7 @@ class Page:
     stands: bool
     summary: str
     notes: list[str]
-    findings: list[Finding]
+    tables: dict[str, list[Finding]]
     facts: list[tuple[str, str]]
     command: str
     card: str = ""
@@ -48,7 +48,7 @@ def render_verification(found: Verification) -> str:
         found.stands,
         found.summary,
         found.notes,
-        found.findings,
+        found.tables,
         [config, *said],
         found.command,
         card_of(found.asked, found.release),

@@ -17,13 +17,23 @@ from cfamc_zoo.verification.vectors import check_golden, check_parity
 from cfamc_zoo.zoo.device import environment
 from cfamc_zoo.zoo.release.folder import Release
 
-CHECKS: Mapping[str, Check] = {
-    "registry": check_registry,
-    "files": check_files,
-    "card": check_card,
-    "onnx": check_parity,
-    "golden values": check_golden,
-    "accuracies": check_accuracies,
+
+@dataclass(frozen=True)
+class Entry:
+    """A check; its findings stand under its title, where they are of no protocol."""
+
+    title: str
+    run: Check
+
+
+FILES = "files: the registry pins config.json, which pins the others; the card follows from them"
+CHECKS: Mapping[str, Entry] = {
+    "registry": Entry(FILES, check_registry),
+    "files": Entry(FILES, check_files),
+    "card": Entry(FILES, check_card),
+    "onnx": Entry("ONNX Runtime beside torch: largest relative difference", check_parity),
+    "golden values": Entry("vectors as they were where the release was made", check_golden),
+    "accuracies": Entry("accuracies", check_accuracies),
 }
 
 
@@ -55,12 +65,21 @@ class Verification:
 
     @property
     def summary(self) -> str:
-        """ "14 hold, 6 are not measured again (--full measures every row on its own data)"."""
+        """ "14 hold, 6 are left out (--full measures every row on its own data)"."""
         counts = Counter(finding.verdict for finding in self.findings)
         parts = [f"{counts[v]} {words}" for v, words in WORDS.items() if counts[v]]
         limit = self.terms.limit
         most = "" if limit is None else f"at most {limit:,} images of each set were measured"
         return ", ".join(parts) + (f"; partial: {most}" if most else "")
+
+    @property
+    def tables(self) -> dict[str, list[Finding]]:
+        """Findings by their title."""
+        tables: dict[str, list[Finding]] = {}
+        for finding in self.findings:
+            title = finding.protocol or CHECKS[finding.check].title
+            tables.setdefault(title, []).append(finding)
+        return tables
 
     @property
     def command(self) -> str:
@@ -90,7 +109,7 @@ WORDS = {
     Verdict.LOWERED: "are lowered",
     Verdict.UNCHECKED: "cannot be checked",
     Verdict.NOT_STORED: "are not stored",
-    Verdict.NOT_MEASURED: "are not measured again (--full measures every row on its own data)",
+    Verdict.LEFT_OUT: "are left out (--full measures every row on its own data)",
 }
 
 
@@ -115,7 +134,7 @@ def verify(release: Release, asked: str, terms: Terms) -> Verification:
     findings: list[Finding] = []
     for name, check in CHECKS.items():
         try:
-            findings += check(release, terms)
+            findings += check.run(release, terms)
         except (ReleaseError, DataError, ModelError) as error:
             findings.append(Finding(name, "all", "", "", "", Verdict.UNCHECKED, str(error)))
     return Verification(release, asked, terms, findings)

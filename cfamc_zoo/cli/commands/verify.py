@@ -68,11 +68,13 @@ def _show(found: Verification, json: bool) -> None:
     if json:
         output.json_result(found.to_json())
     else:
-        rows = [
-            (f.subject, f.claim or "-", f.measured or "-", f.tolerance or "-", f.verdict.value)
-            for f in found.findings
-        ]
-        output.table(("claim of", "claim", "measured", "tolerance", "verdict"), rows)
+        for title, findings in found.tables.items():
+            rows = [
+                (f.subject, f.claim or "-", f.measured or "-", f.tolerance or "-", f.verdict.value)
+                for f in findings
+            ]
+            output.result(f"\n{title}")
+            output.table(("claim of", "claim", "measured", "tolerance", "verdict"), rows)
     for note in found.notes:
         output.note(f"warning: {note}")
     output.note(found.summary)
