@@ -11,6 +11,7 @@ import pytest
 import torch
 
 import cfamc_zoo
+from cfamc_zoo.cli.app import run
 from cfamc_zoo.evaluation.attacks.pgd import Pgd
 from cfamc_zoo.evaluation.examples import Examples
 from cfamc_zoo.evaluation.robustness import evaluate
@@ -85,6 +86,16 @@ def test_attacking_the_sample_gives_what_the_card_says(name, sample, inputs):
     )
     assert clean.value == pytest.approx(recorded["clean accuracy", ""].value, abs=0.3)
     assert robust.value == pytest.approx(recorded["robust accuracy", "8/255"].value, abs=0.5)
+
+
+@pytest.mark.parametrize("name", BUNDLED)
+def test_verify_finds_its_claims_to_hold_image_by_image(name, capsys):
+    assert run(["verify", name, "--limit", "60", "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)["findings"]
+    compared = [f["numbers"] for f in found if "differing" in f["numbers"]]
+    assert len(compared) == 3
+    assert {(numbers["images"], numbers["allowed"]) for numbers in compared} == {(60, 1)}
+    assert {f["verdict"] for f in found} == {"holds", "left out"}
 
 
 @pytest.mark.parametrize("name", BUNDLED)

@@ -15,6 +15,7 @@ from cfamc_zoo.errors import ZooError
 from cfamc_zoo.export.card import render_release
 from cfamc_zoo.zoo.onnx.session import open_session
 from cfamc_zoo.zoo.release.folder import PROBE, open_release
+from cfamc_zoo.zoo.release.golden import read_golden
 from cfamc_zoo.zoo.release.loading import load_encoder, load_probe
 
 IMAGES = np.zeros((1, 3, 32, 32), np.float32)
@@ -47,6 +48,10 @@ def card(folder: Path) -> None:
     render_release(open_release(folder)).encode()
 
 
+def golden(folder: Path) -> None:
+    read_golden(open_release(folder))
+
+
 # By name: the reader, and the files besides config.json that it reads.
 READERS: dict[str, tuple[Callable[[Path], None], set[str]]] = {
     "verify": (verify, set()),
@@ -54,6 +59,7 @@ READERS: dict[str, tuple[Callable[[Path], None], set[str]]] = {
     "onnx": (run_onnx, {"model.safetensors", "model.onnx"}),
     "info": (show, {"results.json"}),
     "card": (card, {"results.json"}),
+    "golden": (golden, {"golden.json"}),
 }
 
 
