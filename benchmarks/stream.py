@@ -183,7 +183,7 @@ def draw(runs: list[dict[str, Any]]) -> str:
         axis.set_ylim(0, LIMIT * 1.1)
         axis.grid(alpha=0.3)
         axis.tick_params(labelsize=8)
-    peaks.legend(fontsize=8, frameon=False, loc="lower right")
+    figure.legend(fontsize=8, frameon=False, loc="outside lower center", ncols=5)
     return as_svg(figure, "soak.svg")
 
 
