@@ -20,6 +20,21 @@ PACKAGES = {
     "pyarrow": "pyarrow.parquet",
     "pillow": "PIL.Image",
 }
+# What `pip install 'cfamc-zoo[NAME]'` adds: distributions, and what they are for. A test compares
+# them with pyproject.toml, since an installed package's own record may be of an older version.
+EXTRAS = {
+    "heif": (("pillow-heif",), "reads .heic and .heif images"),
+    "s3": (("s3fs",), "reads s3:// addresses"),
+    "gs": (("gcsfs",), "reads gs:// addresses"),
+    "search": (("usearch",), "makes an index for `search --index`"),
+    "timm": (("timm",), "brings timm's networks in, with `export timm:NAME`"),
+    "train": (("matplotlib", "tensorboard"), "draws and logs with `train --plot --tensorboard`"),
+    "docs": (
+        ("sphinx", "furo", "myst-parser", "sphinx-copybutton"),
+        "builds the documentation",
+    ),
+    "ray": (("ray",), "embeds on several machines"),
+}
 RUNTIMES = ("onnxruntime", "onnxruntime-gpu")
 
 
@@ -38,6 +53,7 @@ def examine() -> list[Finding]:
     findings = [Finding("ok", "Python", platform.python_version())]
     findings += [_package(*names) for names in PACKAGES.items()]
     findings += _runtime()
+    findings += [_extra(name, *wanted) for name, wanted in EXTRAS.items()]
     for look in (_torch, _providers, _models, _embedding, _data, _kept, _hub):
         try:
             findings += look()
@@ -69,6 +85,17 @@ def _package(name: str, module: str) -> Finding:
         remedy = f"pip install --force-reinstall {name}"
         return Finding("broken", name, f"{version}, {_said(error)}", remedy)
     return Finding("ok", name, version)
+
+
+def _extra(name: str, distributions: tuple[str, ...], purpose: str) -> Finding:
+    """What is not needed for the rest, and how to get it."""
+    versions = {one: _version(one) for one in distributions}
+    missing = [one for one, version in versions.items() if version is None]
+    if missing:
+        remedy = f"pip install 'cfamc-zoo[{name}]'"
+        return Finding("note", f"extra {name}", f"no {', '.join(missing)}: {purpose}", remedy)
+    found = ", ".join(f"{one} {version}" for one, version in versions.items())
+    return Finding("ok", f"extra {name}", found)
 
 
 def _runtime() -> list[Finding]:

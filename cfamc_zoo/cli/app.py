@@ -8,7 +8,8 @@ from typing import Annotated
 import typer
 
 from cfamc_zoo.cli import output
-from cfamc_zoo.cli.group import Entry, Group
+from cfamc_zoo.cli.completion import prepare_completion
+from cfamc_zoo.cli.group import Entry, Group, examples_epilog
 from cfamc_zoo.errors import UnknownNameError, ZooError
 from cfamc_zoo.threads import sleep_when_idle
 from cfamc_zoo.version import __version__
@@ -32,6 +33,11 @@ COMMANDS = {
     ),
 }
 
+EXAMPLES = (
+    "cfamc-zoo embed images/ -o images.parquet",
+    "cfamc-zoo attack --eps 8/255 --limit 100",
+)
+
 # What typer raises for wrong usage; it exports the subclass but not the base.
 WrongUsage: type[Exception] = typer.BadParameter.__mro__[2]  # type: ignore[assignment]
 
@@ -44,6 +50,7 @@ app = typer.Typer(
     name="cfamc-zoo",
     cls=Root,
     help="Robust image encoders: embed, probe, attack, retrain.",
+    epilog=examples_epilog(EXAMPLES),
     add_completion=False,
     pretty_exceptions_enable=False,
     # Plain help: quick to start, and rich would take "[default: the best]" for markup.
@@ -67,6 +74,7 @@ def main() -> None:
     """Runs the command line; the exit code is the design's: 0, 1, 2 or 130."""
     sleep_when_idle()  # here, where torch is not imported yet
     output.write_anything()
+    prepare_completion()
     sys.exit(run(sys.argv[1:]))
 
 

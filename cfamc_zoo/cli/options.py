@@ -6,10 +6,16 @@ from typing import Annotated
 
 import typer
 
+from cfamc_zoo.cli.completion import model_names
+
 Model = Annotated[
     str | None,
     typer.Option(
-        "-m", "--model", help="A name, a folder or ORGANIZATION/NAME. [default: the best]"
+        "-m",
+        "--model",
+        metavar="MODEL",
+        autocompletion=model_names,
+        help="A name, a release folder, a run or ORGANIZATION/NAME. [default: the best]",
     ),
 ]
 Measured = Annotated[
@@ -17,14 +23,20 @@ Measured = Annotated[
     typer.Option(
         "-m",
         "--model",
-        help="A name, a folder, ORGANIZATION/NAME, or code of yours: package.module:factory. "
-        "[default: the best]",
+        metavar="MODEL",
+        autocompletion=model_names,
+        help="A name, a release folder, a run, ORGANIZATION/NAME, or code of yours: "
+        "package.module:factory. [default: the best]",
     ),
 ]
-Device = Annotated[str | None, typer.Option(help="cpu, cuda, cuda:1, ... [default: the GPU]")]
+Device = Annotated[
+    str | None, typer.Option(metavar="DEVICE", help="cpu, cuda, cuda:1, ... [default: the GPU]")
+]
 BatchSize = Annotated[int, typer.Option(min=1, help="Images at a time.")]
 Threads = Annotated[int | None, typer.Option(min=1, help="CPU threads. [default: one a core]")]
-Seed = Annotated[int, typer.Option(min=0, help="Of all randomness.")]
+Seed = Annotated[
+    int, typer.Option(min=0, help="A whole number; the same one gives the same draws.")
+]
 Limit = Annotated[
     int | None, typer.Option(min=1, help="Use N images: of a folder a fair sample, else the first.")
 ]

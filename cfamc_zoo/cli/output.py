@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import codecs
+import csv
 import io
 import json
 import os
@@ -119,6 +120,13 @@ def table(
     for row in rows:
         drawn.add_row(*map(_cell, row))
     Console().print(drawn)
+
+
+def csv_table(headers: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    """A table to stdout for other programs: CSV as RFC 4180 has it, but lines end with \\n."""
+    text = io.StringIO()
+    csv.writer(text, lineterminator="\n").writerows((headers, *rows))
+    result(text.getvalue().removesuffix("\n"))
 
 
 def _cell(text: str) -> Any:

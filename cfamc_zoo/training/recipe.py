@@ -9,7 +9,6 @@ from __future__ import annotations
 import tomllib
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
-from importlib import resources
 from typing import Any, Literal
 
 from cfamc_zoo.errors import UsageError
@@ -18,11 +17,11 @@ from cfamc_zoo.training.compilation import Compilation
 from cfamc_zoo.training.objectives import Objective
 from cfamc_zoo.training.objectives.emp import Emp
 from cfamc_zoo.training.optimizers import UNNAMED, AnyOptimizer, LarsOptimizer
+from cfamc_zoo.training.recipe_files import RECIPES
 from cfamc_zoo.typed import LEAVES, Leaf, read
 from cfamc_zoo.zoo.network.families.resnet import ResNetArchitecture
 from cfamc_zoo.zoo.threat import Threat, threat_of
 
-RECIPES = resources.files(__package__) / "recipes"
 Pair = tuple[float, float]
 
 
@@ -40,16 +39,17 @@ LENIENT = {**LEAVES, str: Leaf("text", _text)}
 class Views:
     """Random views of an image. Fixed scale and ratio 1 make patches; a range makes crops."""
 
-    count: int = 16
+    count: int = 16  # views an image
     scale: Pair = (0.08, 1.0)  # area of the box as a part of the image's
     ratio: Pair = (3 / 4, 4 / 3)  # width over height
-    flip_p: float = 0.5
-    jitter: tuple[float, float, float, float] = (0.4, 0.4, 0.4, 0.2)  # b, c, s, hue in turns
-    jitter_p: float = 0.8
-    grey_p: float = 0.2
-    blur_p: float = 0.1
-    blur_sigma: Pair = (0.1, 2.0)  # pixels
-    solarize_p: float = 0.1
+    flip_p: float = 0.5  # chance of a mirror image
+    # How far brightness, contrast, saturation and hue (in turns) may change.
+    jitter: tuple[float, float, float, float] = (0.4, 0.4, 0.4, 0.2)
+    jitter_p: float = 0.8  # chance of it
+    grey_p: float = 0.2  # chance of no colour
+    blur_p: float = 0.1  # chance of a blur
+    blur_sigma: Pair = (0.1, 2.0)  # width of the blur, pixels
+    solarize_p: float = 0.1  # chance of bright values turned round
     # Pixels of black around the image, out of which a box of its own size is taken at random, in
     # place of a box of `scale` and `ratio` that is resized; 0 is without.
     padding: int = 0
@@ -61,7 +61,7 @@ class Views:
 class NoAdversary:
     """Standard training."""
 
-    kind: Literal["none"] = "none"
+    kind: Literal["none"] = "none"  # none, free or pgd
 
 
 class Bounded:
@@ -84,10 +84,10 @@ class Bounded:
 class FreeAdversary(Bounded):
     """Free adversarial training: each batch replayed, one backward pass for both gradients."""
 
-    kind: Literal["free"] = "free"
+    kind: Literal["free"] = "free"  # none, free or pgd
     eps: str = "8/255"  # radius, pixels in [0, 1]
     step: float = 0.01  # of the perturbation, a replay
-    replays: int = 3
+    replays: int = 3  # updates a batch
     norm: str = "linf"  # of radius and step
 
 
@@ -95,10 +95,10 @@ class FreeAdversary(Bounded):
 class PgdAdversary(Bounded):
     """Each batch perturbed by projected gradient ascent before its one update."""
 
-    kind: Literal["pgd"] = "pgd"
+    kind: Literal["pgd"] = "pgd"  # none, free or pgd
     eps: str = "8/255"  # radius, pixels in [0, 1]
-    step: float = 0.01
-    steps: int = 5
+    step: float = 0.01  # of the perturbation, a step
+    steps: int = 5  # of the ascent
     norm: str = "linf"  # of radius and step
     start: Literal["zero", "random"] = "zero"  # random is uniform in the ball
     batchnorm: Literal["training", "evaluation"] = "training"  # its mode while attacking
@@ -114,15 +114,15 @@ class Recipe:
     name: str
     title: str
     source: str
-    data: str = "cifar10"
+    data: str = "cifar10"  # a named set; `--data` gives a folder
     size: int = 32  # pixels: every image is brought to it, and so is the model's input
-    epochs: int = 10
+    epochs: int = 10  # passes over the images
     batch_size: int = 100  # images; crops are views.count times as many
     max_steps: int = 0  # batches after which to stop early; 0 is the whole schedule
     checkpoint_steps: int = 100  # batches between checkpoints, unless minutes come first
-    checkpoint_minutes: float = 15.0
+    checkpoint_minutes: float = 15.0  # between checkpoints, at most
     log_steps: int = 10  # batches between lines of metrics.jsonl
-    seed: int = 0
+    seed: int = 0  # of weights, crops and order
     precision: Literal["auto", "float32", "bfloat16"] = "auto"  # of the forward pass
     compile: Compilation = "auto"  # of the network, by torch.compile
     # Decay, a batch, of the exponential average of the weights that is released; 0 releases the

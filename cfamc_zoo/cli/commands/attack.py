@@ -16,6 +16,11 @@ from cfamc_zoo.evaluation.attacks.choice import ATTACKS, FEATURE, Choice, named_
 from cfamc_zoo.zoo.network.spec import FEATURES
 from cfamc_zoo.zoo.threat import NORMS, norm_called
 
+EXAMPLES = (
+    "cfamc-zoo attack --eps 4/255,8/255 --limit 100",
+    "cfamc-zoo attack --attack apgd --limit 50 --report report.html",
+)
+
 
 def attack(
     model: Measured = None,
@@ -26,7 +31,9 @@ def attack(
     norm: Annotated[str, typer.Option(help=", ".join(NORMS) + ".")] = "linf",
     steps: Annotated[
         int | None,
-        typer.Option(help="Gradient steps, or queries of square. [default: 20, 100, 5000]"),
+        typer.Option(
+            help="Gradient steps [default: 20, apgd and fab 100], or queries of square [5000]."
+        ),
     ] = None,
     step_size: Annotated[
         str | None, typer.Option(help="Of pgd and feature, like 1/255. [default: 2.5 eps / steps]")
@@ -42,13 +49,21 @@ def attack(
     ] = None,
     settings: Annotated[
         list[str] | None,
-        typer.Option("--set", metavar="KEY=VALUE", help="Set any setting that the attack has."),
+        typer.Option(
+            "--set",
+            metavar="KEY=VALUE",
+            help="Any setting that the attack has, like targets=3; may be repeated.",
+        ),
     ] = None,
     data: Annotated[
-        str | None, typer.Option(help="Images and labels. [default: the bundled sample]")
+        str | None,
+        typer.Option(
+            help="A named set, class folders or a .parquet. [default: the bundled sample]"
+        ),
     ] = None,
     probe: Annotated[
-        Path | None, typer.Option(help="A head of your own, made by `cfamc-zoo probe`.")
+        Path | None,
+        typer.Option(help="A head of your own (.safetensors), made by `cfamc-zoo probe`."),
     ] = None,
     head: Annotated[
         str,
@@ -64,7 +79,7 @@ def attack(
         str | None, typer.Option(help="Of feature: l2 or cosine. [default: l2]")
     ] = None,
     crops: Annotated[
-        int | None, typer.Option(min=1, help="Mean of so many crops. [default: the whole image]")
+        int | None, typer.Option(min=1, help="Take the mean of N crops. [default: the whole image]")
     ] = None,
     save: Annotated[
         Path | None, typer.Option(help="Write the adversarial images here (.npy, .parquet).")
@@ -73,7 +88,8 @@ def attack(
         Path | None, typer.Option(help="Write a page with pictures here (.html).")
     ] = None,
     state: Annotated[
-        Path | None, typer.Option(help="Keep the run's state here; the same command goes on.")
+        Path | None,
+        typer.Option(help="Keep the run's state in this file; the same command goes on."),
     ] = None,
     limit: Limit = None,
     seed: Seed = 0,

@@ -7,6 +7,11 @@ import typer
 from cfamc_zoo.cli import output
 from cfamc_zoo.cli.options import Json
 
+EXAMPLES = (
+    "cfamc-zoo doctor",
+    "cfamc-zoo doctor --json",
+)
+
 
 def doctor(json: Json = False) -> None:
     """Say what is installed, which devices work, and what to do about the rest."""

@@ -22,6 +22,11 @@ DTYPES = ("float32", "float16")
 BY = ("mtime", "content")
 ON_ERROR = ("fail", "skip")
 
+EXAMPLES = (
+    "cfamc-zoo embed photos/ -o photos.parquet",
+    "cfamc-zoo embed images/ -o vectors.parquet --update",
+)
+
 
 def embed(
     inputs: Annotated[
@@ -43,7 +48,7 @@ def embed(
         str, typer.Option(help="backbone, representation or projection.")
     ] = "backbone",
     backend: Annotated[str, typer.Option(help="onnx, torch, or ray for a cluster.")] = "onnx",
-    device: Annotated[str | None, typer.Option(help="cpu or cuda.")] = None,
+    device: Annotated[str | None, typer.Option(metavar="DEVICE", help="cpu or cuda.")] = None,
     batch_size: Annotated[int, typer.Option(min=1, help="Images at a time.")] = 32,
     threads: Annotated[
         int | None, typer.Option(min=1, help="Of the model, and of reading. [default: one a core]")
@@ -62,7 +67,7 @@ def embed(
     ] = False,
     dtype: Annotated[str, typer.Option(help="float32 or float16.")] = "float32",
     columns: Annotated[
-        str, typer.Option(help="More of each image: width,height,sha256,size,mtime.")
+        str, typer.Option(help="More of each image, with commas: width,height,sha256,size,mtime.")
     ] = "",
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Replace a finished output.")

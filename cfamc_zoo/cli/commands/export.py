@@ -23,6 +23,11 @@ if TYPE_CHECKING:
 
 SHOWN = 10  # names in a line
 
+EXAMPLES = (
+    "cfamc-zoo export run -o encoder",
+    "cfamc-zoo export run --single-file encoder.onnx",
+)
+
 
 def export(
     run: Annotated[
@@ -37,7 +42,8 @@ def export(
         str | None, typer.Option(help="The model's name. [default: the folder's]")
     ] = None,
     probe: Annotated[
-        Path | None, typer.Option(help="A head to release with it, made by `cfamc-zoo probe`.")
+        Path | None,
+        typer.Option(help="A head (.safetensors) to release with it, made by `cfamc-zoo probe`."),
     ] = None,
     single_file: Annotated[
         Path | None, typer.Option(help="Write this one self-contained ONNX file instead.")
@@ -47,7 +53,10 @@ def export(
     ] = False,
     layout: Annotated[
         str | None,
-        typer.Option(help="cf-amc-ssl, torchvision, timm, solo-learn, lightly, dino, byol, moco."),
+        typer.Option(
+            help="What wrote the checkpoint: cf-amc-ssl, torchvision, timm, solo-learn, lightly, "
+            "dino, byol or moco."
+        ),
     ] = None,
     normalization: Annotated[
         str | None, typer.Option(help="With --layout: none, imagenet or cifar.")
@@ -57,7 +66,8 @@ def export(
         typer.Option(help="Of timm:NAME: a file, or random. [default: timm's own, from the Hub]"),
     ] = None,
     size: Annotated[
-        int | None, typer.Option(min=1, help="Of timm:NAME's input. [default: timm's]")
+        int | None,
+        typer.Option(min=1, help="Pixels a side of timm:NAME's input. [default: timm's]"),
     ] = None,
     settings: Annotated[
         list[str] | None,

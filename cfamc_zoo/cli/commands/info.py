@@ -9,6 +9,7 @@ import typer
 
 from cfamc_zoo.cli import output
 from cfamc_zoo.cli.accuracies import measured, norms_of, show_accuracies
+from cfamc_zoo.cli.completion import model_names
 from cfamc_zoo.cli.opening import open_model
 from cfamc_zoo.cli.options import Json
 from cfamc_zoo.errors import HubError
@@ -19,9 +20,16 @@ if TYPE_CHECKING:
     from cfamc_zoo.zoo.release.folder import Release
     from cfamc_zoo.zoo.release.results import Rows
 
+EXAMPLES = (
+    "cfamc-zoo info resnet18-thin-cifar10-free",
+    "cfamc-zoo info run --json",
+)
+
 
 def info(
-    name: Annotated[str, typer.Argument(help="A model's name or a release folder.")],
+    name: Annotated[
+        str, typer.Argument(autocompletion=model_names, help="A model's name or a release folder.")
+    ],
     json: Json = False,
 ) -> None:
     """Show one model's card: what it is, how it was made, what was measured."""

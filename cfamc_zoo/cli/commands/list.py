@@ -4,29 +4,52 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
+from fnmatch import fnmatchcase
 from typing import Annotated
 
 import typer
 
 from cfamc_zoo.cli import output
 from cfamc_zoo.cli.options import Json
+from cfamc_zoo.errors import UnknownNameError, UsageError
 from cfamc_zoo.zoo.catalogue import registry
 from cfamc_zoo.zoo.network.families.known import architecture_from
 from cfamc_zoo.zoo.release.results import partial_images
 
 MEASURES = {"clean": registry.CLEAN, "4/255": registry.AT_4, "8/255": registry.AT_8}
+NAME = "name"  # to sort by, beside the measures
 MARK = "*"  # beside what was measured on few images
+
+EXAMPLES = (
+    "cfamc-zoo list",
+    "cfamc-zoo list cifar10 --sort 8/255",
+    "cfamc-zoo list --remote cfamc-zoo --csv",
+)
 
 
 def list(
+    pattern: Annotated[
+        str | None,
+        typer.Argument(help="List names that contain this, or match it, like *-thin-*."),
+    ] = None,
     remote: Annotated[
         str | None,
         typer.Option(metavar="ORGANIZATION", help="List what this one has on the Hub instead."),
     ] = None,
+    sort: Annotated[
+        str,
+        typer.Option(help=f"{', '.join((*MEASURES, NAME))}; accuracies from the highest down."),
+    ] = "8/255",
+    csv: Annotated[bool, typer.Option("--csv", help="The table as CSV.")] = False,
     json: Json = False,
 ) -> None:
     """List the models and what was measured of them."""
-    specs, left_out = (registry.list_models(), {}) if remote is None else _on_the_hub(remote)
+    if sort not in (*MEASURES, NAME):
+        raise UnknownNameError("order", sort, (*MEASURES, NAME))
+    if csv and json:
+        raise UsageError("--csv and --json are two forms of the same; give one")
+    found, left_out = (registry.list_models(), {}) if remote is None else _on_the_hub(remote)
+    specs = _sorted(_matching(found, pattern), sort)
     if json:
         output.json_result({"models": [asdict(spec) for spec in specs], "left_out": left_out})
         return
@@ -42,12 +65,35 @@ def list(
         for network in [architecture_from(spec.architecture)]
     ]
     headers = ("name", "backbone", "trained against", *MEASURES, "weights")
-    output.table(headers, rows, right=(3, 4, 5))
+    if csv:
+        output.csv_table(headers, rows)
+    else:
+        output.table(headers, rows, right=(3, 4, 5))
     if specs:
         output.note("accuracies in percent, with the released head: `cfamc-zoo info NAME`")
     for spec in specs:
         if few := partial_images([row for row in map(spec.find, MEASURES.values()) if row]):
             output.note(f"{MARK} {spec.name}: on {few}")
+
+
+def _matching(
+    specs: Sequence[registry.ModelSpec], pattern: str | None
+) -> Sequence[registry.ModelSpec]:
+    if pattern is None:
+        return specs
+    wanted = pattern.lower()
+    glob = wanted if any(c in wanted for c in "*?[") else f"*{wanted}*"
+    found = [spec for spec in specs if fnmatchcase(spec.name.lower(), glob)]
+    if not found:
+        raise UnknownNameError("model", pattern, [spec.name for spec in specs])
+    return found
+
+
+def _sorted(specs: Sequence[registry.ModelSpec], sort: str) -> Sequence[registry.ModelSpec]:
+    """Best first, those that were not measured last; equal ones in the order that they came in."""
+    if sort == NAME:
+        return sorted(specs, key=lambda spec: spec.name)
+    return sorted(specs, key=lambda spec: -(spec.accuracy(MEASURES[sort]) or 0.0))
 
 
 def _accuracy(spec: registry.ModelSpec, measure: registry.Measure) -> str:

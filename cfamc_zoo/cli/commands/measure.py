@@ -11,6 +11,11 @@ from cfamc_zoo.cli import output
 from cfamc_zoo.cli.accuracies import show_accuracies
 from cfamc_zoo.cli.options import Device, Json, Limit, Seed, Threads
 
+EXAMPLES = (
+    "cfamc-zoo measure run",
+    "cfamc-zoo measure my-encoder --protocol clean-head --limit 1000",
+)
+
 
 def measure(
     folder: Annotated[

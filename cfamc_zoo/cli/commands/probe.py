@@ -12,6 +12,11 @@ from cfamc_zoo.cli.opening import open_measured
 from cfamc_zoo.cli.options import Device, Json, Limit, Measured, Seed, Threads
 from cfamc_zoo.errors import UsageError
 
+EXAMPLES = (
+    "cfamc-zoo probe --data photos/ -o head.safetensors",
+    "cfamc-zoo probe --data photos/ --select robust",
+)
+
 
 def probe(
     model: Measured = None,
@@ -23,7 +28,10 @@ def probe(
         ),
     ] = None,
     features: Annotated[
-        str | None, typer.Option(help="[default: what the release's own probe reads]")
+        str | None,
+        typer.Option(
+            help="backbone, representation or projection. [default: what the release's own reads]"
+        ),
     ] = None,
     head: Annotated[
         str, typer.Option(help="linear, or published: the paper's script's schedule.")
@@ -32,7 +40,7 @@ def probe(
         str, typer.Option(help="What held-out training images choose a head by: clean or robust.")
     ] = "clean",
     crops: Annotated[
-        int | None, typer.Option(min=1, help="Mean of so many crops. [default: the whole image]")
+        int | None, typer.Option(min=1, help="Take the mean of N crops. [default: the whole image]")
     ] = None,
     out: Annotated[
         Path | None, typer.Option("-o", "--output", help="Write the head here (.safetensors).")

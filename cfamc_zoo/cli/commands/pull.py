@@ -8,14 +8,26 @@ from typing import Annotated
 import typer
 
 from cfamc_zoo.cli import output
+from cfamc_zoo.cli.completion import model_names
 from cfamc_zoo.cli.opening import open_model
 from cfamc_zoo.cli.options import Json
 
+EXAMPLES = (
+    "cfamc-zoo pull resnet18-thin-cifar10-free --dest encoder",
+    "cfamc-zoo pull me/my-encoder --revision main",
+)
+
 
 def pull(
-    name: Annotated[str, typer.Argument(help="A model's name, or ORGANIZATION/NAME on the Hub.")],
+    name: Annotated[
+        str,
+        typer.Argument(
+            autocompletion=model_names, help="A model's name, or ORGANIZATION/NAME on the Hub."
+        ),
+    ],
     revision: Annotated[
-        str | None, typer.Option(help="Of the repository. [default: the pinned one]")
+        str | None,
+        typer.Option(help="A branch, tag or commit of its repository. [default: the pinned one]"),
     ] = None,
     dest: Annotated[Path | None, typer.Option(help="Copy the release to this new folder.")] = None,
     json: Json = False,

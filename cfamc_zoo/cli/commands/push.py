@@ -12,6 +12,11 @@ from cfamc_zoo.cli import output
 from cfamc_zoo.cli.options import Json
 from cfamc_zoo.errors import HubError
 
+EXAMPLES = (
+    "cfamc-zoo push my-encoder me/my-encoder --dry-run",
+    "cfamc-zoo push my-encoder me/my-encoder --private",
+)
+
 
 def push(
     folder: Annotated[Path, typer.Argument(help="A release folder, made by `export`, or a run.")],

@@ -24,6 +24,11 @@ if TYPE_CHECKING:
 
 THRESHOLD, K, EPS = 0.99, 10, "8/255"
 
+EXAMPLES = (
+    "cfamc-zoo search images/000.png --in vectors.parquet -k 5",
+    "cfamc-zoo search --duplicates --in vectors.parquet --html duplicates.html",
+)
+
 
 def search(
     queries: Annotated[
@@ -36,28 +41,36 @@ def search(
         Path,
         typer.Option("--in", help="What `embed` wrote: .parquet, a folder of it, .npy, ..."),
     ] = Path("embeddings.parquet"),
-    k: Annotated[int | None, typer.Option("-k", help="Neighbours of each. [default: 10]")] = None,
+    k: Annotated[
+        int | None, typer.Option("-k", help="So many neighbours of each. [default: 10]")
+    ] = None,
     model: Annotated[
         str | None,
-        typer.Option("-m", "--model", help="The release. [default: what the file names]"),
+        typer.Option(
+            "-m", "--model", metavar="MODEL", help="The release. [default: what the file names]"
+        ),
     ] = None,
     features: Annotated[
-        str | None, typer.Option(help="Of a file that names none. [default: backbone]")
+        str | None,
+        typer.Option(
+            help="backbone, representation or projection: of a file that does not say. "
+            "[default: backbone]"
+        ),
     ] = None,
     index: Annotated[
-        Path | None, typer.Option(help="Search by this index; it is built if it is not there.")
+        Path | None, typer.Option(help="Search by this index file; it is built if it is not there.")
     ] = None,
     duplicates: Annotated[
         bool, typer.Option("--duplicates", help="Find groups of near-duplicates instead.")
     ] = False,
     threshold: Annotated[
-        float | None, typer.Option(help="Of duplicates: their least similarity. [default: 0.99]")
+        float | None, typer.Option(help="Least cosine of duplicates, up to 1. [default: 0.99]")
     ] = None,
     attacked: Annotated[
         bool, typer.Option("--attacked", help="Also search with each query under attack.")
     ] = False,
     eps: Annotated[
-        str | None, typer.Option(help="Of the attack, in pixels of [0, 1]. [default: 8/255]")
+        str | None, typer.Option(help="Radius of the attack in pixels of [0, 1]. [default: 8/255]")
     ] = None,
     html: Annotated[
         Path | None, typer.Option(help="Write a page of pictures here (.html).")

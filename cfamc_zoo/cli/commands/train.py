@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import signal
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from functools import partial
 from pathlib import Path
@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from cfamc_zoo.cli import output
+from cfamc_zoo.cli.completion import recipe_names
 from cfamc_zoo.cli.options import Threads
 from cfamc_zoo.errors import UsageError
 
@@ -20,23 +21,50 @@ if TYPE_CHECKING:
     from cfamc_zoo.training.loop import Report
     from cfamc_zoo.training.run import Job, Trained
 
+EXAMPLES = (
+    "cfamc-zoo train cf-amc-ssl-thin --show",
+    "cfamc-zoo train cf-amc-ssl-thin --data photos/ --estimate",
+    "cfamc-zoo train cf-amc-ssl-thin --data photos/ -o new-run --max-minutes 30",
+)
+
 
 def train(
-    recipe: Annotated[str, typer.Argument(help="A recipe's name, or a TOML file.")],
-    data: Annotated[
-        str | None, typer.Option(help="Train on these images: a named set or a folder.")
+    recipe: Annotated[
+        str | None,
+        typer.Argument(autocompletion=recipe_names, help="A recipe's name, or a TOML file."),
     ] = None,
-    run: Annotated[Path | None, typer.Option("-o", "--output", help="Folder of the run.")] = None,
+    show: Annotated[
+        bool, typer.Option("--show", help="Print the recipe's keys, values and their meaning.")
+    ] = False,
+    list_all: Annotated[
+        bool, typer.Option("--list", help="Print the recipes that the package has.")
+    ] = False,
+    data: Annotated[
+        str | None, typer.Option(help="A named set or a folder of images. [default: the recipe's]")
+    ] = None,
+    run: Annotated[
+        Path | None,
+        typer.Option("-o", "--output", help="Folder of the run. [default: runs/RECIPE]"),
+    ] = None,
     settings: Annotated[
-        list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Set a recipe key.")
+        list[str] | None,
+        typer.Option(
+            "--set",
+            metavar="KEY=VALUE",
+            help="Set a key of the recipe, like views.count=8; may be repeated.",
+        ),
     ] = None,
     start: Annotated[
         str | None,
-        typer.Option("--from", metavar="MODEL", help="Start from the weights of this release."),
+        typer.Option(
+            "--from",
+            metavar="MODEL",
+            help="Start from its weights: a name, a folder, ORGANIZATION/NAME.",
+        ),
     ] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on from the checkpoint.")] = False,
     max_minutes: Annotated[
-        float | None, typer.Option(help="Stop after so long, with a checkpoint.")
+        float | None, typer.Option(help="Stop after so many minutes, with a checkpoint.")
     ] = None,
     estimate: Annotated[
         bool, typer.Option("--estimate", help="Try some batches and say what the run needs.")
@@ -45,11 +73,21 @@ def train(
         bool, typer.Option("--tensorboard", help="Also write RUN/tensorboard.")
     ] = False,
     plot: Annotated[bool, typer.Option("--plot", help="Draw RUN/curves.svg at the end.")] = False,
-    device: Annotated[str | None, typer.Option(help="cpu, cuda, cuda:1, ...")] = None,
+    device: Annotated[
+        str | None, typer.Option(metavar="DEVICE", help="cpu, cuda, cuda:1, ...")
+    ] = None,
     threads: Threads = None,
     json: Annotated[bool, typer.Option("--json", help="One JSON object to stdout.")] = False,
 ) -> None:
     """Pretrain an encoder from a recipe."""
+    if list_all:
+        _list(as_json=json)
+        return
+    if recipe is None:
+        raise UsageError("train needs a RECIPE; `cfamc-zoo train --list` prints those there are")
+    if show:
+        _show(recipe, settings or (), as_json=json)
+        return
     if max_minutes is not None and max_minutes <= 0:
         raise UsageError(f"--max-minutes is {max_minutes:g}; it must be over 0")
     from cfamc_zoo.allocator import keep_freed_memory
@@ -91,6 +129,32 @@ def train(
         output.json_result(_summary(job, trained))
     else:
         output.result(str(release or job.run))
+
+
+def _list(*, as_json: bool) -> None:
+    from cfamc_zoo.training.recipe_files import describe_recipes
+
+    found = describe_recipes()
+    if as_json:
+        output.json_result({"recipes": found})
+        return
+    output.table(("name", "title", "source"), [tuple(recipe.values()) for recipe in found])
+
+
+def _show(recipe: str, settings: Sequence[str], *, as_json: bool) -> None:
+    from dataclasses import asdict
+
+    from cfamc_zoo.training.recipe import load_recipe
+    from cfamc_zoo.training.recipe_keys import keys_of
+
+    shown = load_recipe(recipe, settings)
+    keys = keys_of(shown)
+    if as_json:
+        about = {"name": shown.name, "title": shown.title, "source": shown.source}
+        output.json_result({**about, "keys": [asdict(key) for key in keys]})
+        return
+    output.note(f"{shown.name}: {shown.title}; {shown.source}")
+    output.table(("key", "value", "meaning"), [(k.key, k.value, k.meaning) for k in keys])
 
 
 def _summary(job: Job, trained: Trained) -> dict[str, Any]:

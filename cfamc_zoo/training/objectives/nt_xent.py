@@ -19,8 +19,8 @@ class NtXent(Objective):
     The first view stays clean, as in the paper's public code.
     """
 
-    kind: Literal["nt-xent"] = "nt-xent"
-    temperature: float = 0.07
+    kind: Literal["nt-xent"] = "nt-xent"  # emp or nt-xent
+    temperature: float = 0.07  # of the softmax over similarities
 
     method = "SimCLR"
     views = 2

@@ -30,7 +30,8 @@ PARTS = {
 class ResNetArchitecture(Architecture):
     """A ResNet and the projector on top of it."""
 
-    backbone: str = "resnet18"
+    backbone: str = "resnet18"  # or resnet34, resnet50
+    # cifar: 3x3, nothing lost of 32 pixels. imagenet: 7x7 and a pool, a quarter of the size.
     stem: Literal["cifar", "imagenet"] = "cifar"
     width: int = STANDARD_WIDTH  # channels of the first stage
     representation: int = 4096  # outputs of the first projector block

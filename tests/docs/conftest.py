@@ -1,0 +1,86 @@
+"""Where what the documentation shows is run: a folder with what it speaks of, and a Hub."""
+
+import shutil
+import time
+from importlib import resources
+
+import pytest
+from huggingface_hub import constants
+from PIL import Image
+
+from cfamc_zoo.cli.app import run
+from cfamc_zoo.datasets import load_dataset
+from tests.docs.showing import PROTOCOL, SHORT
+from tests.hub import TOKEN, Hub, serve
+
+
+@pytest.fixture(scope="session")
+def trained(tmp_path_factory):
+    """A run of one batch, for what goes on from one."""
+    folder = tmp_path_factory.mktemp("trained") / "run"
+    settings = ["--set", "batch_size=8", *SHORT]
+    line = ["train", "cf-amc-ssl-thin", "--data", "cifar10-sample", "-o", str(folder), *settings]
+    assert run(line) == 0
+    return folder
+
+
+@pytest.fixture
+def workspace(tmp_path, monkeypatch):
+    """images/, and photos/ in two classes."""
+    sample = load_dataset("cifar10-sample")
+    for row, (image, label) in enumerate(zip(sample.images[:240], sample.labels, strict=False)):
+        places = ["images"] if row < 20 else []
+        places += [f"photos/{label}"] if label in (3, 5) else []
+        for place in places:
+            (tmp_path / place).mkdir(parents=True, exist_ok=True)
+            Image.fromarray(image).save(tmp_path / place / f"{row:03}.png")
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+@pytest.fixture(scope="session")
+def exported(trained):
+    """The release of that run."""
+    folder = trained.parent / "my-encoder"
+    assert run(["export", str(trained), "-o", str(folder)]) == 0
+    return folder
+
+
+@pytest.fixture
+def furnished(workspace, trained, exported, monkeypatch, tmp_path_factory):
+    """The workspace with all that commands speak of: run/, my-encoder/, vectors.parquet, CIFAR."""
+    shutil.copytree(trained, workspace / "run")
+    shutil.copytree(exported, workspace / "my-encoder")
+    data = tmp_path_factory.mktemp("data")
+    (data / "cifar10/plain_text").mkdir(parents=True)
+    sample = resources.files("cfamc_zoo") / "samples/cifar10-sample.parquet"
+    for split in ("train", "test"):
+        shutil.copy(str(sample), data / f"cifar10/plain_text/{split}-00000-of-00001.parquet")
+    monkeypatch.setenv("CFAMC_ZOO_DATA", str(data))
+    (workspace / PROTOCOL).write_text(
+        'text = "short"\n[head]\nselect = "clean"\n'
+        '[[attacks]]\neps = ["8/255"]\nsettings = { steps = 1 }\n'
+    )
+    assert run(["embed", "images/", "-o", "vectors.parquet"]) == 0
+    return workspace
+
+
+@pytest.fixture
+def hub(exported, monkeypatch, tmp_path_factory):
+    """A Hub on loopback that has cfamc-zoo/my-encoder and me/published."""
+    files = {f.name: f.read_bytes() for f in exported.iterdir()}
+    hub = Hub()
+    hub.organizations = ["cfamc-zoo", "me"]
+    for repo in ("cfamc-zoo/my-encoder", "me/published"):
+        hub.add(repo, files)
+    sleep = time.sleep
+    monkeypatch.setattr(time, "sleep", lambda seconds: sleep(min(seconds, 0.01)))
+    monkeypatch.setenv("HF_TOKEN", TOKEN)
+    monkeypatch.setattr(constants, "HF_HUB_DISABLE_XET", True)
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path_factory.mktemp("cache")))
+    with serve(hub) as address:
+        monkeypatch.setattr(constants, "ENDPOINT", address)
+        resolve = f"{address}/{{repo_id}}/resolve/{{revision}}/{{filename}}"
+        monkeypatch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", resolve)
+        yield hub
