@@ -6,7 +6,7 @@ BIN := .venv/bin
 # a test takes more threads, those that wait leave the cores to others.
 PYTEST := OMP_NUM_THREADS=1 OMP_WAIT_POLICY=PASSIVE $(BIN)/python -m pytest -q -n auto --dist worksteal
 
-.PHONY: test test-all lint demo docs bench clean
+.PHONY: test test-all lint demo docs docs-links bench clean
 
 # One case at least of every fault and promise; test-all has every case, as CI does.
 test: lint
@@ -23,9 +23,13 @@ lint: .venv/ready
 demo: .venv/ready
 	$(BIN)/python demo.py
 
-# Into docs/site/_build/html; a warning is an error.
+# Into docs/site/_build/html; a warning is an error, a link to no page or heading is one.
 docs: .venv/ready
 	$(BIN)/python -m sphinx -W --keep-going -q docs/site docs/site/_build/html
+
+# Asks for every external link; needs a network.
+docs-links: .venv/ready
+	$(BIN)/python -m sphinx -W --keep-going -q -b linkcheck docs/site docs/site/_build/links
 
 bench: .venv/ready
 	$(BIN)/python benchmarks/startup.py

@@ -30,7 +30,7 @@ EXTRAS = {
     "timm": (("timm",), "brings timm's networks in, with `export timm:NAME`"),
     "train": (("matplotlib", "tensorboard"), "draws and logs with `train --plot --tensorboard`"),
     "docs": (
-        ("sphinx", "furo", "myst-parser", "sphinx-copybutton"),
+        ("sphinx", "furo", "myst-nb", "sphinx-copybutton"),
         "builds the documentation",
     ),
     "ray": (("ray",), "embeds on several machines"),

@@ -13,7 +13,7 @@ copyright = "Apache-2.0"
 release = version = __version__
 
 extensions = [
-    "myst_parser",
+    "myst_nb",  # Markdown too
     "sphinx.ext.autodoc",
     "sphinx.ext.napoleon",
     "sphinx_copybutton",
@@ -22,6 +22,7 @@ extensions = [
 exclude_patterns = ["_build"]
 myst_enable_extensions = ["colon_fence", "dollarmath"]
 myst_heading_anchors = 3
+nb_execution_mode = "off"  # the tour has its outputs, and a test runs it
 
 autodoc_typehints = "description"
 autodoc_member_order = "bysource"

@@ -61,17 +61,17 @@ def furnished(workspace, trained, exported, monkeypatch, tmp_path_factory):
         'text = "short"\n[head]\nselect = "clean"\n'
         '[[attacks]]\neps = ["8/255"]\nsettings = { steps = 1 }\n'
     )
-    assert run(["embed", "images/", "-o", "vectors.parquet"]) == 0
+    assert run(["embed", "images/", "-o", "vectors.parquet", "--columns", "size,mtime"]) == 0
     return workspace
 
 
 @pytest.fixture
 def hub(exported, monkeypatch, tmp_path_factory):
-    """A Hub on loopback that has cfamc-zoo/my-encoder and me/published."""
+    """A Hub on loopback with two releases on it."""
     files = {f.name: f.read_bytes() for f in exported.iterdir()}
     hub = Hub()
     hub.organizations = ["cfamc-zoo", "me"]
-    for repo in ("cfamc-zoo/my-encoder", "me/published"):
+    for repo in ("cfamc-zoo/an-encoder", "somebody/their-encoder"):
         hub.add(repo, files)
     sleep = time.sleep
     monkeypatch.setattr(time, "sleep", lambda seconds: sleep(min(seconds, 0.01)))

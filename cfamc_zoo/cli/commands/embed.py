@@ -23,7 +23,7 @@ BY = ("mtime", "content")
 ON_ERROR = ("fail", "skip")
 
 EXAMPLES = (
-    "cfamc-zoo embed photos/ -o photos.parquet",
+    "cfamc-zoo embed photos/ -o photos.parquet --columns size,mtime",
     "cfamc-zoo embed images/ -o vectors.parquet --update",
 )
 

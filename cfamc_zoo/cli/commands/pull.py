@@ -14,7 +14,7 @@ from cfamc_zoo.cli.options import Json
 
 EXAMPLES = (
     "cfamc-zoo pull resnet18-thin-cifar10-free --dest encoder",
-    "cfamc-zoo pull me/my-encoder --revision main",
+    "cfamc-zoo pull somebody/their-encoder --revision main",
 )
 
 
