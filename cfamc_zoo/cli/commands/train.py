@@ -23,8 +23,8 @@ if TYPE_CHECKING:
 
 EXAMPLES = (
     "cfamc-zoo train cf-amc-ssl-thin --show",
-    "cfamc-zoo train cf-amc-ssl-thin --data photos/ --estimate",
-    "cfamc-zoo train cf-amc-ssl-thin --data photos/ -o new-run --max-minutes 30",
+    "cfamc-zoo train cf-amc-ssl-photos --data photos/ --estimate",
+    "cfamc-zoo train cf-amc-ssl-photos --data photos/ -o new-run --max-minutes 30",
 )
 
 
