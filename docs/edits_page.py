@@ -32,7 +32,7 @@ PHOTOS = (
     *("motorcycle_left.png", "retina.jpg", "rocket.jpg"),
 )
 SIDE, MOST = 224, 1  # pixels of a square, and how many of one photo
-ATTACK = {"eps": "1/255,4/255", "steps": 5}
+EPS, STEPS = "1/255,4/255", 5
 TEXT = """# Ordinary edits, and an adversary
 
 Two encoders read the same {n} squares of {photos} photos that scikit-image carries ({side} x {side}
@@ -60,8 +60,10 @@ def main() -> None:
     encoders = {OURS: cfamc_zoo.load(OURS), OTHERS: lite0()}
     edits, attacks = {}, {}
     for name, encoder in encoders.items():
-        edits[name] = cfamc_zoo.edits(encoder, images, progress=True, **ATTACK)
-        attacks[name] = cfamc_zoo.attack_encoder(encoder, images, progress=True, **ATTACK)
+        edits[name] = cfamc_zoo.edits(encoder, images, eps=EPS, steps=STEPS, progress=True)
+        attacks[name] = cfamc_zoo.attack_encoder(
+            encoder, images, eps=EPS, steps=STEPS, progress=True
+        )
         page = DOCS / f"edits/{name}.html"
         page.parent.mkdir(exist_ok=True)
         page.unlink(missing_ok=True)
@@ -74,7 +76,7 @@ def main() -> None:
         most=MOST,
         ours=OURS,
         others=OTHERS,
-        steps=ATTACK["steps"],
+        steps=STEPS,
         table=table(edits),
         attacked=attacked(attacks),
     )
