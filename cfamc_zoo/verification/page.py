@@ -2,40 +2,30 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
-from cfamc_zoo.evaluation.reports.accuracy_page import render_template, today
 from cfamc_zoo.evaluation.reports.facts import WORDS, card_of
+from cfamc_zoo.evaluation.reports.page import ReportPage, render_template
 from cfamc_zoo.verification.finding import Finding
 from cfamc_zoo.verification.verify import Verification
 from cfamc_zoo.zoo.device import environment
 
 
-@dataclass(frozen=True)
-class Page:
-    """What the page shows.
+@dataclass(frozen=True, kw_only=True)
+class Page(ReportPage):
+    """What the page shows; no pictures.
 
     Attributes:
-        title: names the model.
         stands: whether every claim that was measured holds.
         summary: how many claims fared how.
         notes: sentences that must be read.
         tables: the findings by their title.
-        facts: pairs of name and value, in words.
-        command: what verifies again.
-        card: where the card is; empty where that is not known.
-        date: of the verification.
     """
 
-    title: str
     stands: bool
     summary: str
     notes: list[str]
     tables: dict[str, list[Finding]]
-    facts: list[tuple[str, str]]
-    command: str
-    card: str = ""
-    date: str = field(default_factory=today)
 
 
 def render_verification(found: Verification) -> str:
@@ -44,13 +34,14 @@ def render_verification(found: Verification) -> str:
     said = [(name, say(here[key])) for key, (name, say) in WORDS.items() if key in here]
     config = ("config.json, sha256", found.release.config_sha256)
     page = Page(
-        f"{found.release.config.name}, measured again",
-        found.stands,
-        found.summary,
-        found.notes,
-        found.tables,
-        [config, *said],
-        found.command,
-        card_of(found.asked, found.release),
+        title=f"{found.release.config.name}, measured again",
+        facts=[config, *said],
+        pictures=[],
+        command=found.command,
+        card=card_of(found.asked, found.release),
+        stands=found.stands,
+        summary=found.summary,
+        notes=found.notes,
+        tables=found.tables,
     )
     return render_template("verification.html", page)

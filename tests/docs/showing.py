@@ -10,7 +10,11 @@ PROTOCOL = "short.toml"
 # Of commands that take long as they stand: what is added before what a line gives, which then
 # wins, and what is added after it, which wins over that.
 BEFORE = {"measure": ["--protocol", PROTOCOL]}
-AFTER = {"train": SHORT, "attack": ["--limit", "8"], "measure": ["--limit", "8"]}
+FEW = ["--limit", "8"]
+AFTER = {
+    "train": SHORT,
+    **dict.fromkeys(["attack", "measure", "edits", "verify"], FEW),
+}
 
 
 def perform(line):

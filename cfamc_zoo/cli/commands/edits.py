@@ -13,6 +13,11 @@ from cfamc_zoo.cli.opening import open_measured
 from cfamc_zoo.cli.options import Device, Json, Limit, Measured, Seed, Threads
 from cfamc_zoo.zoo.threat import NORMS, norm_called
 
+EXAMPLES = (
+    "cfamc-zoo edits --limit 200",
+    "cfamc-zoo edits --data images/ --kinds jpeg,blur --report edits.html",
+)
+
 
 def edits(
     model: Measured = None,

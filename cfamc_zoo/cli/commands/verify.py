@@ -15,6 +15,11 @@ if TYPE_CHECKING:
     from cfamc_zoo.verification.finding import Depth
     from cfamc_zoo.verification.verify import Verification
 
+EXAMPLES = (
+    "cfamc-zoo verify resnet18-thin-cifar10-free",
+    "cfamc-zoo verify resnet18-thin-cifar10-free --limit 100 --report verified.html",
+)
+
 
 def verify(
     name: Annotated[str, typer.Argument(help="A model's name, a folder or ORGANIZATION/NAME.")],
