@@ -182,7 +182,7 @@ def keep(
 def gather(held: list[Piece], schema: pa.Schema, older: int = 0) -> tuple[pa.Table, Part]:
     """Rows that were made one after the other as a part, and what it covers."""
     marks = [mark for piece in held for mark in piece.marks]
-    table = pa.concat_tables([schema.empty_table(), *(piece.table for piece in held)])
+    table = pa.concat_tables([pa.Table.from_batches([], schema), *(piece.table for piece in held)])
     part = Part(
         items=len(marks),
         digest=digest(marks),

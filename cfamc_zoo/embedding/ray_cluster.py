@@ -142,7 +142,7 @@ class Worker:
         """
         unit: Unit = row["unit"]
         made = True
-        table = self._job.schema.empty_table()
+        table = pa.Table.from_batches([], self._job.schema)
         if row["part"]:
             part = Part(**json.loads(row["part"]))
             made = digest([mark(item, STAMP) for item in _items(unit)]) != part.digest

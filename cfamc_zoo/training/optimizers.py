@@ -43,13 +43,13 @@ class Optimizer:
 class LarsOptimizer(Optimizer):
     """SGD with Nesterov momentum under LARS."""
 
-    lr: float = 0.3
-    momentum: float = 0.9
-    weight_decay: float = 1e-4
+    lr: float = 0.3  # learning rate at its highest
+    momentum: float = 0.9  # Nesterov's
+    weight_decay: float = 1e-4  # not of biases and BatchNorm
     eta: float = 0.005  # LARS' trust coefficient
-    schedule: Schedule = "cosine"
-    warmup: float = 0.0
-    kind: Literal["lars"] = "lars"
+    schedule: Schedule = "cosine"  # cosine, cosine-per-batch or cosine-per-epoch
+    warmup: float = 0.0  # part of all updates over which the rate rises
+    kind: Literal["lars"] = "lars"  # lars, sgd or adamw
 
     def make(self, parameters: Iterable[nn.Parameter]) -> torch.optim.Optimizer:
         return Lars(
@@ -65,12 +65,12 @@ class LarsOptimizer(Optimizer):
 class SgdOptimizer(Optimizer):
     """SGD with momentum, all parameters decayed."""
 
-    lr: float = 0.5
-    momentum: float = 0.9
-    weight_decay: float = 5e-4
-    schedule: Schedule = "cosine"
-    warmup: float = 0.0
-    kind: Literal["sgd"] = "sgd"
+    lr: float = 0.5  # learning rate at its highest
+    momentum: float = 0.9  # of the gradients
+    weight_decay: float = 5e-4  # of all parameters
+    schedule: Schedule = "cosine"  # cosine, cosine-per-batch or cosine-per-epoch
+    warmup: float = 0.0  # part of all updates over which the rate rises
+    kind: Literal["sgd"] = "sgd"  # lars, sgd or adamw
 
     def make(self, parameters: Iterable[nn.Parameter]) -> torch.optim.Optimizer:
         return torch.optim.SGD(
@@ -86,11 +86,11 @@ class SgdOptimizer(Optimizer):
 class AdamWOptimizer(Optimizer):
     """AdamW with torch's own moments."""
 
-    lr: float = 1e-3
-    weight_decay: float = 1e-4
-    schedule: Schedule = "cosine"
-    warmup: float = 0.0
-    kind: Literal["adamw"] = "adamw"
+    lr: float = 1e-3  # learning rate at its highest
+    weight_decay: float = 1e-4  # decoupled, of all parameters
+    schedule: Schedule = "cosine"  # cosine, cosine-per-batch or cosine-per-epoch
+    warmup: float = 0.0  # part of all updates over which the rate rises
+    kind: Literal["adamw"] = "adamw"  # lars, sgd or adamw
 
     state = ("exp_avg", "exp_avg_sq", "step")
 

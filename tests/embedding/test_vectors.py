@@ -46,16 +46,8 @@ def test_names_and_values_are_the_command_lines(tiny_release, sample):
     by_flag = set(inspect.signature(command.embed).parameters)
     by_keyword = set(inspect.signature(cfamc_zoo.embed).parameters) - {"images"}
     of_files = {
-        "inputs",
-        "null",
-        "out",
-        "columns",
-        "overwrite",
-        "update",
-        "by",
-        "on_error",
-        "json",
-        "dtype",
+        *("inputs", "null", "out", "columns", "overwrite", "update", "by", "on_error", "json"),
+        *("dtype", "workers", "shard"),  # of the stream and of clusters
     }
     assert by_flag - by_keyword == of_files
     assert by_keyword <= by_flag

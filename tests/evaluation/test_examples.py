@@ -44,6 +44,10 @@ def test_a_run_keeps_and_tells_nothing_where_nobody_asks():
     alone = run.alone()
     alone.advance(1, "")
     alone.say("text")
-    assert not said and (alone.seed, alone.batch_on(CPU)) == (3, 8)
+    assert not said and (alone.seed, alone.batch_of(torch.zeros(1, 3, 32, 32))) == (3, 8)
     assert alone.ledger_of(2) is not ledger and alone.ledger_of(2).n == 2
-    assert Run().batch_on(CPU) == 128 and Run().batch_on(torch.device("cuda")) == 512
+
+
+@pytest.mark.parametrize(("side", "batch"), [(32, 128), (64, 128), (128, 32), (1024, 8)])
+def test_batches_of_large_images_are_smaller(side, batch):
+    assert Run().batch_of(torch.zeros(1, 3, side, side)) == batch

@@ -234,6 +234,7 @@ SMALL = [
     "encoder.projection=8",
     "batch_size=8",
     "max_steps=2",
+    "size=32",
 ]
 
 

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 EXAMPLES = (
     "cfamc-zoo verify resnet18-thin-cifar10-free",
-    "cfamc-zoo verify resnet18-thin-cifar10-free --limit 100 --report verified.html",
+    "cfamc-zoo verify my-encoder --limit 50 --report page.html",
 )
 
 

@@ -18,8 +18,8 @@ class Dcl(Objective):
     Source: arXiv 2110.06848; its SimCLR temperature of CIFAR is 0.07.
     """
 
-    kind: Literal["dcl"] = "dcl"
-    temperature: float = 0.07
+    kind: Literal["dcl"] = "dcl"  # the objective
+    temperature: float = 0.07  # that similarities are divided by
     clean_views: int = 1  # 1 as in SimCLR's family, 0 where all views are perturbed as in EMP's
 
     method = "DCL"

@@ -18,8 +18,8 @@ class Dclw(Objective):
     Source: arXiv 2110.06848, section 3.3.
     """
 
-    kind: Literal["dclw"] = "dclw"
-    temperature: float = 0.07
+    kind: Literal["dclw"] = "dclw"  # the objective
+    temperature: float = 0.07  # that similarities are divided by
     sigma: float = 0.5  # of the weights
     clean_views: int = 1  # 1 as in SimCLR's family, 0 where all views are perturbed as in EMP's
 

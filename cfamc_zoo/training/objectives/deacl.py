@@ -18,7 +18,7 @@ class DeAcl(Taught):
     Source: DeACL (arXiv 2207.10899) and its public code.
     """
 
-    kind: Literal["deacl"] = "deacl"
+    kind: Literal["deacl"] = "deacl"  # the objective
     robustness: float = 2.0  # weight of the second term
 
     method = "DeACL"

@@ -19,7 +19,7 @@ class Emp(Objective):
     Source: EMP-SSL (arXiv 2304.03977).
     """
 
-    kind: Literal["emp"] = "emp"  # emp or nt-xent
+    kind: Literal["emp"] = "emp"  # the objective
     invariance: float = 200.0  # weight of the views' agreement
     coding_rate: float = 1.0  # weight of the images' spread
     eps: float = 0.2  # distortion of the coding rate

@@ -19,7 +19,7 @@ class NtXent(Objective):
     The first view stays clean, as in the paper's public code.
     """
 
-    kind: Literal["nt-xent"] = "nt-xent"  # emp or nt-xent
+    kind: Literal["nt-xent"] = "nt-xent"  # the objective
     temperature: float = 0.07  # of the softmax over similarities
 
     method = "SimCLR"

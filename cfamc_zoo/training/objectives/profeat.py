@@ -23,7 +23,7 @@ class ProFeat(Taught):
     Source: ProFeAT (arXiv 2406.05796) and its public code.
     """
 
-    kind: Literal["profeat"] = "profeat"
+    kind: Literal["profeat"] = "profeat"  # the objective
     robustness: float = 2.0  # weight of the second term
     projected: float = 0.5  # weight of what is behind the projector; features have the rest
 

@@ -19,7 +19,7 @@ class Robustify(Taught):
     where LORE learns one.
     """
 
-    kind: Literal["robustify"] = "robustify"
+    kind: Literal["robustify"] = "robustify"  # the objective
     proximity: float = 0.0  # weight
 
     method = "FARE"

@@ -22,7 +22,7 @@ class VicReg(Objective):
     are variance = 12.5 here.
     """
 
-    kind: Literal["vicreg"] = "vicreg"
+    kind: Literal["vicreg"] = "vicreg"  # the objective
     invariance: float = 25.0  # weight
     variance: float = 25.0  # weight
     covariance: float = 1.0  # weight
