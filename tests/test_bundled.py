@@ -122,12 +122,15 @@ def test_the_readmes_python_runs(inputs, sample, tmp_path, monkeypatch):
     """Its Python that uses this package, with `images` and `labels` there."""
     monkeypatch.chdir(tmp_path)
     text = (ROOT / "README.md").read_text()
-    (code,) = re.findall(r"```python\n(import cfamc_zoo.*?)```", text, re.DOTALL)
+    code, own = re.findall(r"```python\n(import cfamc_zoo.*?|encoder = .*?)```", text, re.DOTALL)
     # The third is the first that is known, and it falls at once: what stands takes a minute.
     names = {"images": inputs[:3], "labels": torch.from_numpy(sample.labels[:3])}
     exec(code, names)
     assert names["z"].shape == (3, 128)
     assert names["result"].accuracies[-1].attack == "AutoAttack"
+    names["module"] = torch.nn.Sequential(torch.nn.AdaptiveAvgPool2d(2), torch.nn.Flatten())
+    names["photos"] = sample.images[:4].repeat(7, 1).repeat(7, 2)
+    exec(own, names)
 
 
 def test_pull_of_a_bundled_model_needs_no_network_and_prints_its_folder(tmp_path):
