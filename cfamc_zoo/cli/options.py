@@ -32,7 +32,10 @@ Measured = Annotated[
 Device = Annotated[
     str | None, typer.Option(metavar="DEVICE", help="cpu, cuda, cuda:1, ... [default: the GPU]")
 ]
-BatchSize = Annotated[int, typer.Option(min=1, help="Images at a time.")]
+AttackBatch = Annotated[
+    int | None,
+    typer.Option(min=1, help="Images at a time. [default: 128, 512 on a GPU; fewer large ones]"),
+]
 Threads = Annotated[int | None, typer.Option(min=1, help="CPU threads. [default: one a core]")]
 Seed = Annotated[
     int, typer.Option(min=0, help="A whole number; the same one gives the same draws.")

@@ -11,7 +11,6 @@ from typing import Any
 import numpy as np
 from torch import nn
 
-from cfamc_zoo.atomic import atomic_file
 from cfamc_zoo.evaluation.arguments import images_of, labels_of
 from cfamc_zoo.evaluation.attacks.ensemble import Ensemble, members_of, substitutions
 from cfamc_zoo.evaluation.attacks.protocol import Attack
@@ -20,6 +19,7 @@ from cfamc_zoo.evaluation.examples import Examples
 from cfamc_zoo.evaluation.ledger import Ledger
 from cfamc_zoo.evaluation.outputs import check_path, save
 from cfamc_zoo.evaluation.plan import OfOneNorm
+from cfamc_zoo.evaluation.reported import Reported
 from cfamc_zoo.evaluation.reports.accuracy_page import Page, pictures_of, render
 from cfamc_zoo.evaluation.reports.facts import facts_of
 from cfamc_zoo.evaluation.reports.page import Picture
@@ -50,7 +50,7 @@ class Terms(OfOneNorm):
 
 
 @dataclass(frozen=True, repr=False)
-class Assessment:
+class Assessment(Reported):
     """What an attack found. As text: one line an accuracy, a note or a doubt.
 
     Attributes:
@@ -136,22 +136,8 @@ class Assessment:
             stands=[worst.correct for worst in self._worst()],
         )
 
-    def report(self, path: str | PathLike[str]) -> None:
-        """Writes a page with the numbers, a curve and pictures: one file that stands alone.
-
-        Args:
-            path: ends in .html; must not exist.
-
-        Raises:
-            UsageError: another suffix, or no such folder.
-            OutputExistsError: it exists.
-            StorageError: it cannot be written.
-        """
-        path = Path(path)
-        check_path(path, (".html",))
-        page = render(self._page())
-        with atomic_file(path) as temporary:
-            temporary.write_text(page, encoding="utf-8")
+    def _html(self) -> str:
+        return render(self._page())
 
     def _worst(self) -> list[Accuracy]:
         """One row a radius: of the attack, or of all members of an ensemble together."""

@@ -4,21 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
-from os import PathLike
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 
-from cfamc_zoo.atomic import atomic_file
 from cfamc_zoo.errors import DataError
 from cfamc_zoo.evaluation.attacks.feature import FeatureAttack
 from cfamc_zoo.evaluation.edits.moved import ADVERSARY, Adversary, EditRobustness, evaluate_edits
 from cfamc_zoo.evaluation.edits.table import EDITS, edited
 from cfamc_zoo.evaluation.encoder_images import Images, encoder_of, pixels_of
 from cfamc_zoo.evaluation.features import FeatureReader
-from cfamc_zoo.evaluation.outputs import check_path
+from cfamc_zoo.evaluation.reported import Reported
 from cfamc_zoo.evaluation.reports.edits_page import EditsPage, render_edits
 from cfamc_zoo.evaluation.reports.facts import facts_of
 from cfamc_zoo.evaluation.reports.page import Picture
@@ -69,7 +66,7 @@ class EditTerms:
 
 
 @dataclass(frozen=True, repr=False)
-class EditsAssessment:
+class EditsAssessment(Reported):
     """How far edits moved vectors. As text: one line an edit and strength, or a note.
 
     Attributes:
@@ -147,19 +144,7 @@ class EditsAssessment:
         ]
         return headers, rows, (2, 3, 4, 5, 6)
 
-    def report(self, path: str | PathLike[str]) -> None:
-        """Writes a page with the numbers, bars and pictures: one file that stands alone.
-
-        Args:
-            path: ends in .html; must not exist.
-
-        Raises:
-            UsageError: another suffix, or no such folder.
-            OutputExistsError: it exists.
-            StorageError: it cannot be written.
-        """
-        path = Path(path)
-        check_path(path, (".html",))
+    def _html(self) -> str:
         page = EditsPage(
             title=f"How far ordinary edits move vectors of {self.facts['model']}",
             facts=facts_of({**self.facts, **self.terms.to_json()}, self.terms.attack),
@@ -169,9 +154,7 @@ class EditsAssessment:
             size=self.size,
             card=self.card,
         )
-        content = render_edits(page)
-        with atomic_file(path) as temporary:
-            temporary.write_text(content, encoding="utf-8")
+        return render_edits(page)
 
 
 def measure_edits(

@@ -12,7 +12,6 @@ from typing import Any
 
 import numpy as np
 
-from cfamc_zoo.atomic import atomic_file
 from cfamc_zoo.evaluation.attacks.feature import FeatureAttack
 from cfamc_zoo.evaluation.encoder_images import Images, encoder_of, pixels_of
 from cfamc_zoo.evaluation.feature_outputs import saved_parts
@@ -21,6 +20,7 @@ from cfamc_zoo.evaluation.heads.linear import network_input
 from cfamc_zoo.evaluation.ledger import Ledger
 from cfamc_zoo.evaluation.outputs import check_path, save
 from cfamc_zoo.evaluation.plan import OfOneNorm
+from cfamc_zoo.evaluation.reported import Reported
 from cfamc_zoo.evaluation.reports.facts import facts_of
 from cfamc_zoo.evaluation.reports.page import Picture
 from cfamc_zoo.evaluation.reports.vector_page import VectorPage, pushed_pictures, render_vectors
@@ -51,7 +51,7 @@ class EncoderTerms(OfOneNorm):
 
 
 @dataclass(frozen=True, repr=False)
-class EncoderAssessment:
+class EncoderAssessment(Reported):
     """What label-free attacks did to vectors. As text: one line a radius, or a note.
 
     Attributes:
@@ -124,19 +124,7 @@ class EncoderAssessment:
             **saved_parts(self.terms.epsilons, self.terms.seed, self.ledger, {}),
         )
 
-    def report(self, path: str | PathLike[str]) -> None:
-        """Writes a page with the numbers, a curve and pictures: one file that stands alone.
-
-        Args:
-            path: ends in .html; must not exist.
-
-        Raises:
-            UsageError: another suffix, or no such folder.
-            OutputExistsError: it exists.
-            StorageError: it cannot be written.
-        """
-        path = Path(path)
-        check_path(path, (".html",))
+    def _html(self) -> str:
         terms, facts = self.terms, self.facts
         page = VectorPage(
             title=f"How far vectors of {facts['model']} move: {facts['feature']} under "
@@ -150,9 +138,7 @@ class EncoderAssessment:
             + ", ".join(f"{k}={v!r}" for k, v in asdict(terms.attack).items())
             + ")",
         )
-        content = render_vectors(page)
-        with atomic_file(path) as temporary:
-            temporary.write_text(content, encoding="utf-8")
+        return render_vectors(page)
 
     def _settings(self) -> dict[str, Any]:
         terms = self.terms

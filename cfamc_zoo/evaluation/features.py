@@ -14,8 +14,8 @@ from torch import Tensor, nn
 from cfamc_zoo.evaluation.arguments import images_of
 from cfamc_zoo.evaluation.attacks.feature import DISTANCES, FeatureAttack
 from cfamc_zoo.evaluation.clean_vectors import CleanVectors, check_count
-from cfamc_zoo.evaluation.intervals import wilson
 from cfamc_zoo.evaluation.ledger import UNKNOWN, Ledger, Stage
+from cfamc_zoo.evaluation.retrieval import Retrieval
 from cfamc_zoo.evaluation.run import PLAIN, Run
 from cfamc_zoo.evaluation.victim.batching import gathered, in_batches
 from cfamc_zoo.evaluation.victim.model import Victim, attacked, device_of, width_of
@@ -36,7 +36,7 @@ class FeatureReader(nn.Module):
 
 
 @dataclass(frozen=True)
-class FeatureRobustness:
+class FeatureRobustness(Retrieval):
     """What label-free attacks did at one radius.
 
     f is the encoder, d the distance, x and x' are two different images of the N. x^ is x pushed
@@ -74,18 +74,6 @@ class FeatureRobustness:
     overlap_risk: float
     nearest: list[int]
     seconds: float
-
-    @property
-    def retrieved(self) -> list[bool]:
-        """One an image: whether a search with the attacked image still finds the image."""
-        return [found == i for i, found in enumerate(self.nearest)]
-
-    @property
-    def retrieval(self) -> tuple[float, float, float]:
-        """Top-1 retrieval accuracy under attack and its 95% interval, percent."""
-        n, k = len(self.retrieved), sum(self.retrieved)
-        low, high = wilson(k, n)
-        return 100 * k / n, 100 * low, 100 * high
 
     def to_json(self) -> dict[str, Any]:
         """The measures, for `json.dumps`; medians of what there is one of an image."""

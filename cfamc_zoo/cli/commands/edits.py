@@ -10,7 +10,7 @@ import typer
 
 from cfamc_zoo.cli import output
 from cfamc_zoo.cli.opening import open_measured
-from cfamc_zoo.cli.options import Device, Json, Limit, Measured, Seed, Threads
+from cfamc_zoo.cli.options import AttackBatch, Device, Json, Limit, Measured, Seed, Threads
 from cfamc_zoo.zoo.threat import NORMS, norm_called
 
 EXAMPLES = (
@@ -48,12 +48,7 @@ def edits(
     seed: Seed = 0,
     device: Device = None,
     threads: Threads = None,
-    batch_size: Annotated[
-        int | None,
-        typer.Option(
-            min=1, help="Images at a time. [default: 128, 512 on a GPU; fewer large ones]"
-        ),
-    ] = None,
+    batch_size: AttackBatch = None,
     json: Json = False,
 ) -> None:
     """Measure how far ordinary edits move an encoder's vectors."""

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from cfamc_zoo.evaluation.attacks.feature import DistanceName, FeatureAttack
 from cfamc_zoo.evaluation.clean_vectors import CleanVectors, check_count
 from cfamc_zoo.evaluation.edits.table import EDITS, edited
-from cfamc_zoo.evaluation.intervals import wilson
+from cfamc_zoo.evaluation.retrieval import Retrieval
 from cfamc_zoo.evaluation.run import PLAIN, Run
 from cfamc_zoo.evaluation.victim.batching import in_batches
 from cfamc_zoo.evaluation.victim.logits import logits_of
@@ -33,7 +33,7 @@ class Adversary:
 
 
 @dataclass(frozen=True)
-class EditRobustness:
+class EditRobustness(Retrieval):
     """What one edit, at one strength, did to the vectors of N images.
 
     Attributes:
@@ -62,18 +62,6 @@ class EditRobustness:
     pixels: float
     nearest: list[int]
     seconds: float
-
-    @property
-    def retrieved(self) -> list[bool]:
-        """One an image: whether a search with the edited image finds the image."""
-        return [found == i for i, found in enumerate(self.nearest)]
-
-    @property
-    def retrieval(self) -> tuple[float, float, float]:
-        """Top-1 retrieval accuracy and its 95% interval, percent."""
-        n, k = len(self.nearest), sum(self.retrieved)
-        low, high = wilson(k, n)
-        return 100 * k / n, 100 * low, 100 * high
 
     def part(self, of: float) -> float:
         """The quantile that so many of the images stay under: 0.5 is the median image's."""
