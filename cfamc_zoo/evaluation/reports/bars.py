@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from cfamc_zoo.evaluation.reports.chart import round_levels
 
-WIDTH, LEFT, RIGHT = 640, 250, 56  # in pixels; the margins hold names and values
+WIDTH, LEFT, RIGHT = 680, 290, 56  # in pixels; the margins hold names and values
 ROW, GAP, TOP, BOTTOM = 18, 10, 26, 22
 
 
