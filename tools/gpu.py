@@ -7,7 +7,8 @@ Each slice goes on where the last one stopped: training from its checkpoint, mea
 last whole protocol. What is finished is packed into OUT: logs, heads and measurements as one tar,
 the weights to be bundled in parts that are small enough to carry. Data is taken from WORK/data,
 to which any .data/ folder of the repository is moved first; a stage whose data is not there yet
-waits. --rehearse runs all of it at a tiny scale.
+waits. --only NAME keeps to one encoder, --set KEY=VALUE changes recipes; --rehearse runs all of it
+at a tiny scale.
 """
 
 from __future__ import annotations
@@ -20,16 +21,24 @@ import subprocess
 import sys
 import tarfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
-from cfamc_zoo.datasets import NAMED
-from cfamc_zoo.evaluation.protocols import USUAL
-from cfamc_zoo.zoo.release.folder import MODEL, PROBE, PROJECTOR, open_release, write_files
-
 ROOT = Path(__file__).parent.parent
+sys.path.insert(0, str(ROOT))  # nothing is installed there
+
+from cfamc_zoo.datasets import NAMED  # noqa: E402
+from cfamc_zoo.evaluation.protocols import USUAL  # noqa: E402
+from cfamc_zoo.zoo.release.folder import (  # noqa: E402
+    MODEL,
+    PROBE,
+    PROJECTOR,
+    open_release,
+    write_files,
+)
+
 PART = 15 << 20  # bytes of one part of a file of weights
 MARGIN = 0.7  # minutes kept for packing
 REHEARSAL = (
@@ -51,11 +60,13 @@ class Model:
     recipe: str
     data: str = "cifar10"
     settings: tuple[str, ...] = ()
-    protocols: tuple[str, ...] = (*USUAL, "published")
+    protocols: tuple[str, ...] = (*USUAL, "autoattack", "published")
     bundled: bool = False  # its weights come back
 
 
 CROPS = (*USUAL, "crops-1", "crops-16", "crops-64")
+# A checkpoint is 400 MB, and a GPU does a hundred batches in some seconds.
+SPARING = ("checkpoint_steps=1000000", "checkpoint_minutes=3")
 # A GPU has the time for one long cosine.
 LONG = ("epochs=10", "optimizer.schedule=cosine")
 HEADLINE = Model("resnet18-cifar10-free", "cf-amc-ssl", bundled=True)
@@ -71,8 +82,9 @@ MODELS = (
 class Session:
     """One slice: where things are, how long is left, and how big they are to be."""
 
-    def __init__(self, work: Path, minutes: float, rehearse: bool):
+    def __init__(self, work: Path, minutes: float, rehearse: bool, settings: Sequence[str]):
         self.work, self.runs = work, work / "runs"
+        self.settings = (*SPARING, *settings, *(REHEARSAL if rehearse else ()))
         self.deadline = time.monotonic() + 60 * (minutes - MARGIN)
         self.rehearse = rehearse
         self.runs.mkdir(parents=True, exist_ok=True)
@@ -124,7 +136,7 @@ def train(session: Session, model: Model) -> bool:
     run = session.runs / model.name
     if (run / "release").exists():
         return True
-    settings = (*model.settings, *(REHEARSAL if session.rehearse else ()))
+    settings = (*model.settings, *session.settings)
     command = ["-m", "cfamc_zoo", "train", model.recipe, "-o", str(run), "--data", model.data]
     command += [x for s in settings for x in ("--set", s)]
     command += ["--max-minutes", f"{max(0.1, session.left() - 0.3):.2f}"]
@@ -149,10 +161,10 @@ def measure(session: Session, model: Model) -> bool:
     return session.run(*command, *few) == 0
 
 
-def stages() -> list[tuple[str, str, float, Callable[[Session], bool]]]:
+def stages(only: str) -> list[tuple[str, str, float, Callable[[Session], bool]]]:
     """Name, data set that it needs, least minutes worth starting it with, what it does."""
     result: list[tuple[str, str, float, Callable[[Session], bool]]] = []
-    for model in MODELS:
+    for model in (model for model in MODELS if only in ("", model.name)):
         result += [
             (f"train {model.name}", model.data, 1, partial(train, model=model)),
             (f"measure {model.name}", model.data, 2, partial(measure, model=model)),
@@ -207,16 +219,18 @@ def main() -> int:
     parser.add_argument("--work", type=Path, default=Path("/tmp/zoo"))
     parser.add_argument("--out", type=Path, default=ROOT / ".out")
     parser.add_argument("--minutes", type=float, default=9)
+    parser.add_argument("--only", default="", choices=["", *(model.name for model in MODELS)])
+    parser.add_argument("--set", action="append", default=[], dest="settings")
     parser.add_argument("--rehearse", action="store_true")
     parser.add_argument("--unpack", type=Path)
     arguments = parser.parse_args()
     if arguments.unpack:
         unpack(arguments.unpack)
         return 0
-    session = Session(arguments.work, arguments.minutes, arguments.rehearse)
+    session = Session(arguments.work, arguments.minutes, arguments.rehearse, arguments.settings)
     take_data(arguments.work)
     report = {}
-    for name, data, least, stage in stages():
+    for name, data, least, stage in stages(arguments.only):
         if data and not session.has(data):
             report[name] = f"waits for {data}"
         elif session.left() < least and not session.rehearse:

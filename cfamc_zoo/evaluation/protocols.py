@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from importlib import resources
 from typing import Any, Literal
 
@@ -22,12 +22,16 @@ from cfamc_zoo.zoo.threat import Threat, norm_called, threat_of
 
 FOLDER = resources.files(__package__) / "protocols"
 USUAL = ("own", "clean-head")  # what is measured where nobody says
+CARRIED = "released"  # a head that is not fitted: the one that the release carries
 KEPT = ("metric", "attack", "eps", "n")  # what a row repeats of an answer's
 
 
 @dataclass(frozen=True)
 class HeadTerms:
-    """How `cfamc-zoo probe` fits a protocol's head; "" and None are its own defaults."""
+    """How `cfamc-zoo probe` fits a protocol's head; "" and None are its own defaults.
+
+    The head "released" is not fitted: protocol "own" put it into the release.
+    """
 
     head: str = "linear"
     select: str = "clean"
@@ -35,6 +39,12 @@ class HeadTerms:
     crops: int | None = None
 
     def __post_init__(self) -> None:
+        if self.head == CARRIED:
+            if any(getattr(self, f.name) != f.default for f in fields(self) if f.name != "head"):
+                raise UsageError(
+                    f"head {CARRIED!r} is there already; leave select, features and crops away"
+                )
+            return
         self.settings(seed=0)
         if self.crops is not None and self.crops < 1:
             raise UsageError(f"crops is {self.crops}; it must be at least 1")
@@ -106,7 +116,12 @@ class Protocol:
     @property
     def released(self) -> bool:
         """Whether its head is the one that a release carries."""
-        return self.text == OWN_PROTOCOL
+        return self.text == OWN_PROTOCOL or not self.fits
+
+    @property
+    def fits(self) -> bool:
+        """Whether it ever fits a head."""
+        return self.head.head != CARRIED
 
     def data(self, name: str) -> list[str]:
         """The images to attack, of a model of the data set `name`."""

@@ -248,6 +248,8 @@ def _carried(release: Release, protocol: Protocol) -> bool:
 
 def _check_head(release: Release, protocol: Protocol) -> None:
     """A head that was chosen otherwise is not passed off as the protocol's."""
+    if not protocol.fits:
+        return
     known = any(row.protocol == protocol.text for row in read_results(release))
     if _carried(release, protocol) and not known:
         raise UsageError(
@@ -263,6 +265,11 @@ def _measured(
     if _carried(release, protocol):
         rows, doubts = _attacked(release, protocol, terms, None, say, progress)
         return Record(release.digest, terms.asked(protocol), {}, doubts, rows)
+    if not protocol.fits:
+        raise UsageError(
+            f"release {release.config.name!r} has no head for protocol {protocol.key!r}; "
+            "give --protocol own first"
+        )
     fitted = fit_release(
         release,
         terms.data,

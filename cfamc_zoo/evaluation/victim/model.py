@@ -202,13 +202,28 @@ def frozen(model: nn.Module) -> Iterator[None]:
 
 @contextmanager
 def own_modes(device: torch.device) -> Iterator[None]:
-    """Gradients and float32, whatever modes the caller is in."""
+    """Gradients and float32, whatever modes the caller is in.
+
+    By default torch's convolutions on a GPU take float32 for TF32, whose 10 bits are too few for
+    a verdict, and for pixels.
+    """
+    before = torch.get_float32_matmul_precision()
     with (
         torch.inference_mode(False),
         torch.enable_grad(),
         torch.autocast(device.type, enabled=False),
+        torch.backends.cudnn.flags(
+            enabled=torch.backends.cudnn.enabled,
+            benchmark=torch.backends.cudnn.benchmark,
+            deterministic=torch.backends.cudnn.deterministic,
+            allow_tf32=False,
+        ),
     ):
-        yield
+        torch.set_float32_matmul_precision("highest")
+        try:
+            yield
+        finally:
+            torch.set_float32_matmul_precision(before)
 
 
 def _target(model: nn.Module, images: Tensor, classes: int) -> Victim:
