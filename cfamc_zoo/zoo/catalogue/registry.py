@@ -12,6 +12,7 @@ from typing import Any
 from cfamc_zoo.errors import UnknownNameError, UsageError
 from cfamc_zoo.typed import read
 from cfamc_zoo.zoo.release import wording
+from cfamc_zoo.zoo.release.folder import MODEL
 from cfamc_zoo.zoo.release.results import Summary
 
 FOLDER = Path(__file__).parent.parent
@@ -108,11 +109,14 @@ def find_model(name: str) -> ModelSpec:
 
 
 def default_model() -> str:
-    """Name of the best bundled encoder: the highest robust accuracy at 8/255."""
+    """Name of the smallest bundled encoder: it embeds and attacks at once on any machine.
+
+    The most robust one is the first of `list_models`.
+    """
     bundled = [spec.name for spec in list_models() if spec.bundled]
     if not bundled:
         raise UsageError("this package has no bundled model; give -m a name or a release folder")
-    return bundled[0]
+    return min(bundled, key=lambda name: (bundled_folder(name) / MODEL).stat().st_size)
 
 
 def bundled_folder(name: str) -> Path:
