@@ -29,5 +29,6 @@ for row, (image, label) in enumerate(zip(sample.images, sample.labels, strict=Tr
     Image.fromarray(image).save(OUTPUT / "images" / f"{row:04}-{sample.classes[label]}.png")
 
 zoo("list")
-zoo("embed", str(OUTPUT / "images"), "-o", str(OUTPUT / "embeddings.parquet"))
-zoo("attack", "--eps", "8/255", "--limit", "500")
+model = ("-m", "resnet18-cifar10-free")
+zoo("embed", str(OUTPUT / "images"), *model, "-o", str(OUTPUT / "embeddings.parquet"))
+zoo("attack", *model, "--eps", "8/255", "--limit", "100")

@@ -1,7 +1,7 @@
 """Labelled images by name, from a folder of class folders or from Parquet in the Hub's layout.
 
-Everything becomes uint8 RGB arrays of one size. `cifar10-sample` is in the package; `cifar10`
-and `cifar100` are looked for under $CFAMC_ZOO_DATA, then fetched from the Hub.
+Everything becomes uint8 RGB arrays of one size. Samples of 1,000 test images are in the
+package; `cifar10` and `cifar100` are looked for under $CFAMC_ZOO_DATA, then fetched from the Hub.
 """
 
 from __future__ import annotations
@@ -45,7 +45,8 @@ NAMED = {
     "cifar100": Source("uoft-cs/cifar100", "cifar100", "fine_label", 10_000),
 }
 SAMPLE = "-sample"  # how the names of the samples in the package end
-SAMPLES = {"cifar10-sample": "cifar10-sample.parquet"}  # the first 1,000 rows of the test file
+# The first 1,000 rows of the test files.
+SAMPLES = {f"{name}{SAMPLE}": f"{name}{SAMPLE}.parquet" for name in NAMED}
 
 
 @dataclass(frozen=True)
@@ -131,7 +132,7 @@ def _from_hub(name: str, source: Source, split: Split) -> Path:
         raise DataError(
             f"data set {name!r} is neither under $CFAMC_ZOO_DATA nor to be had from the Hub "
             f"({_reason(error)}); set CFAMC_ZOO_DATA to a folder that holds "
-            f"{name}/{source.folder}/, or use cifar10-sample"
+            f"{name}/{source.folder}/, or use {name}{SAMPLE}"
         ) from error
     return Path(root) / source.folder
 

@@ -97,10 +97,16 @@ def readme_table() -> str:
     ]
     lines += [
         f"| `{run['name']}` | {run['recipe']['name']}, {schedule(run)} | "
-        f"{run['minutes']:.0f} | {best(run['results'])} |"
+        f"{minutes(run)} | {best(run['results'])} |"
         for run in runs()
     ]
     return "\n".join(lines) + "\n"
+
+
+def minutes(run: dict[str, Any]) -> str:
+    """Of pretraining, on CPU cores where it says nothing."""
+    gpu = str(run["provenance"]["device"]).startswith("cuda")
+    return f"{run['minutes']:.0f}" + (" on a GPU" if gpu else "")
 
 
 def results() -> str:

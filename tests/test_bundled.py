@@ -20,13 +20,23 @@ from cfamc_zoo.export.parity import measure_parity
 from cfamc_zoo.zoo.catalogue.registry import bundled_folder, default_model, find_model, list_models
 from cfamc_zoo.zoo.catalogue.resolve import resolve
 from cfamc_zoo.zoo.release.folder import CARD, RESULTS
-from cfamc_zoo.zoo.release.results import differences, read_results, rows_text, summarize
+from cfamc_zoo.zoo.release.results import (
+    OWN_PROTOCOL,
+    accuracies,
+    differences,
+    read_results,
+    rows_text,
+    summarize,
+)
 from cfamc_zoo.zoo.threat import Linf
 from tests import inside
 
 ROOT = Path(__file__).parent.parent
 BUNDLED = [spec.name for spec in list_models() if spec.bundled]
+AUTOATTACK = "linear head chosen for robustness; AutoAttack"
 GOLDEN = Path(__file__).parent / "golden.npz"
+# What is attacked here, of the sample's 1,000: an image costs the full width twelve times as much.
+ATTACKED = {"resnet18-thin-cifar10-free": 1000, "resnet18-cifar10-free": 40}
 
 
 @pytest.fixture(scope="module")
@@ -36,7 +46,8 @@ def inputs(sample):
 
 def rows(name, data):
     recorded = read_results(resolve(name))
-    return {(r.metric, r.eps): r for r in recorded if r.data == data}
+    own = [r for r in accuracies(recorded) if r.protocol == OWN_PROTOCOL]
+    return {(r.metric, r.eps): r for r in own if r.data == data}
 
 
 def test_there_is_one():
@@ -77,20 +88,25 @@ def test_both_back_ends_agree_on_real_images(name, sample):
 
 
 @pytest.mark.parametrize("name", BUNDLED)
-def test_attacking_the_sample_gives_what_the_card_says(name, sample, inputs):
-    """All 1,000 images: what floating point may change from machine to machine is a few."""
+def test_attacking_the_sample_gives_what_the_card_says_image_by_image(name, sample, inputs):
+    """What floating point may change from machine to machine is a few."""
+    n = ATTACKED[name]
     recorded = rows(name, "cifar10-sample")
-    data = Examples(inputs, torch.from_numpy(sample.labels), 10)
+    data = Examples(inputs[:n], torch.from_numpy(sample.labels[:n]), 10)
     clean, robust = evaluate(
         cfamc_zoo.load_classifier(name), data, Pgd(steps=20), [Linf.of("8/255")]
     )
-    assert clean.value == pytest.approx(recorded["clean accuracy", ""].value, abs=0.3)
-    assert robust.value == pytest.approx(recorded["robust accuracy", "8/255"].value, abs=0.5)
+    for found, said in (
+        (clean, recorded["clean accuracy", ""]),
+        (robust, recorded["robust accuracy", "8/255"]),
+    ):
+        stands = [verdict == "1" for verdict in said.correct[:n]]
+        different = sum(a != b for a, b in zip(found.correct, stands, strict=True))
+        assert different <= max(1, n // 200), said.metric
 
 
-@pytest.mark.parametrize("name", BUNDLED)
-def test_verify_finds_its_claims_to_hold_image_by_image(name, capsys):
-    assert run(["verify", name, "--limit", "60", "--json"]) == 0
+def test_verify_finds_the_claims_to_hold_image_by_image(capsys):
+    assert run(["verify", default_model(), "--limit", "60", "--json"]) == 0
     found = json.loads(capsys.readouterr().out)["findings"]
     compared = [f["numbers"] for f in found if "differing" in f["numbers"]]
     assert len(compared) == 3
@@ -123,10 +139,13 @@ def test_the_readmes_python_runs(inputs, sample, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     text = (ROOT / "README.md").read_text()
     code, own = re.findall(r"```python\n(import cfamc_zoo.*?|encoder = .*?)```", text, re.DOTALL)
-    # The third is the first that is known, and it falls at once: what stands takes a minute.
-    names = {"images": inputs[:3], "labels": torch.from_numpy(sample.labels[:3])}
+    recorded = accuracies(read_results(resolve("resnet18-cifar10-free")))
+    clean, first = [r.correct for r in recorded if r.protocol == AUTOATTACK][:2]
+    # What stands takes minutes; these are known, and fall at once.
+    fall = [i for i in range(len(sample)) if clean[i] == "1" and first[i] == "0"][:3]
+    names = {"images": inputs[fall], "labels": torch.from_numpy(sample.labels[fall])}
     exec(code, names)
-    assert names["z"].shape == (3, 128)
+    assert names["z"].shape == (3, 512)
     assert names["result"].accuracies[-1].attack == "AutoAttack"
     names["module"] = torch.nn.Sequential(torch.nn.AdaptiveAvgPool2d(2), torch.nn.Flatten())
     names["photos"] = sample.images[:4].repeat(7, 1).repeat(7, 2)

@@ -10,16 +10,20 @@ from cfamc_zoo.datasets import load_dataset, read_parquet
 from cfamc_zoo.errors import DataError, UnknownNameError, UsageError
 
 
-def test_the_sample_is_a_thousand_test_images_of_ten_classes(sample):
+@pytest.mark.parametrize(
+    ("name", "classes", "first", "last", "mean"),
+    [  # the means of all images, a channel
+        ("cifar10-sample", 10, "airplane", "truck", (0.491, 0.482, 0.447)),
+        ("cifar100-sample", 100, "apple", "worm", (0.507, 0.487, 0.441)),
+    ],
+)
+def test_a_sample_is_a_thousand_test_images_of_every_class(name, classes, first, last, mean):
+    sample = load_dataset(name)
     assert sample.images.shape == (1000, 32, 32, 3)
     assert sample.images.dtype == np.uint8
-    assert sample.classes[0] == "airplane"
-    assert sample.classes[9] == "truck"
-    assert set(sample.labels) == set(range(10))
-    # Per-channel means of CIFAR-10 are 0.491, 0.482, 0.447.
-    np.testing.assert_allclose(
-        sample.images.mean((0, 1, 2)) / 255, (0.491, 0.482, 0.447), atol=0.02
-    )
+    assert (sample.classes[0], sample.classes[-1]) == (first, last)
+    assert set(sample.labels) == set(range(classes)) == set(range(len(sample.classes)))
+    np.testing.assert_allclose(sample.images.mean((0, 1, 2)) / 255, mean, atol=0.02)
     assert len(sample.first(7)) == 7
 
 

@@ -59,7 +59,7 @@ def images(tmp_path, sample):
 @pytest.mark.parametrize(
     ("arguments", "code", "said"),
     [
-        ("attack -m resnet18-thin-cifar10-fre", 2, "did you mean resnet18-thin-cifar10-free?"),
+        ("attack -m resnet18-thin-cifar10-fre", 2, "did you mean resnet18-thin-cifar10-free"),
         ("attack -m TINY --data cifar10-sampel", 2, "did you mean cifar10-sample"),
         ("attack -m TINY --data gone/", 2, "unknown data set 'gone/'"),
         ("attack -m TINY --restarts 0", 2, "must be at least 1"),

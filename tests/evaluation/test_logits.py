@@ -156,6 +156,27 @@ def test_the_modes_of_the_caller_do_not_weaken_the_attack(mode):
     assert expected.accuracies[-1].value < 100
 
 
+def test_every_answer_is_in_float32_whatever_the_caller_allows_a_gpu(monkeypatch):
+    """TF32 has 10 bits; by default convolutions on a GPU take it."""
+    seen = set()
+
+    def look(z):
+        seen.add((torch.backends.cudnn.allow_tf32, torch.get_float32_matmul_precision()))
+        return z
+
+    monkeypatch.setattr(torch.backends.cudnn, "allow_tf32", True)
+    before = torch.get_float32_matmul_precision()
+    torch.set_float32_matmul_precision("medium")
+    try:
+        images = some_images(4)
+        attack(Answering(look), images, own_labels(Affine(), images))
+        assert seen == {(False, "highest")}
+        assert torch.backends.cudnn.allow_tf32
+        assert torch.get_float32_matmul_precision() == "medium"
+    finally:
+        torch.set_float32_matmul_precision(before)
+
+
 def test_the_random_state_stays_and_a_model_that_draws_does_so_from_the_seed():
     model, images = Answering(lambda z: z + 0.02 * torch.randn_like(z)), some_images(40)
     labels = own_labels(Affine(), images)

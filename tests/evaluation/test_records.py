@@ -38,6 +38,15 @@ def own(tmp_path):
 
 
 @pytest.fixture
+def carried(tmp_path):
+    """A protocol of another attack on the head that is there."""
+    file = tmp_path / "other-attack.toml"
+    text = QUICK.format(text="another attack").replace('select = "clean"', 'head = "released"')
+    file.write_text(text)
+    return load_protocol(str(file))
+
+
+@pytest.fixture
 def bare(tiny_release, tmp_path):
     """A release without a head; it has the rows of an export."""
     folder = shutil.copytree(tiny_release, tmp_path / "bare")
@@ -151,3 +160,14 @@ def test_a_released_head_is_measured_as_it_is(bare, own):
     (record,) = read_records(records_of(after))
     assert record.head == {}
     assert after.read(PROBE) == before.read(PROBE)
+
+
+def test_a_protocol_of_the_released_head_fits_none(bare, own, carried):
+    with pytest.raises(UsageError, match="has no head for protocol 'other-attack'; give --protoc"):
+        measure(bare, [carried], TERMS)
+    release = measure(bare, [own, carried], TERMS)
+    rows = [r for r in accuracies(read_results(release)) if r.protocol == "another attack"]
+    assert [r.metric for r in rows] == ["clean accuracy", "robust accuracy"]
+    assert all("--probe" not in r.command for r in rows)
+    assert read_records(records_of(release))[1].head == {}
+    assert not (records_of(release) / "other-attack.safetensors").exists()

@@ -87,7 +87,7 @@ def known(tmp_path, monkeypatch, tiny_release):
 
 
 def test_the_most_robust_model_may_be_on_the_hub_alone(known):
-    assert [spec.name for spec in list_models()] == ["tiny", default_model()]
+    assert list_models()[0].name == "tiny"
     assert not find_model("tiny").bundled and find_model(default_model()).bundled
 
 

@@ -10,7 +10,7 @@ from typing import Any
 from cfamc_zoo.evaluation.attacks.ensemble import Ensemble, members_of
 from cfamc_zoo.evaluation.attacks.feature import FeatureAttack
 from cfamc_zoo.evaluation.attacks.protocol import Attack
-from cfamc_zoo.zoo.catalogue.registry import default_model, list_models
+from cfamc_zoo.zoo.catalogue.registry import list_models
 from cfamc_zoo.zoo.release.folder import CARD, Release
 from cfamc_zoo.zoo.release.own import OwnModel
 from cfamc_zoo.zoo.threat import NORMS
@@ -126,11 +126,11 @@ def card_of(model: str | None, release: Release) -> str:
     """Address of the model's card, on the Hub or in its folder; empty where there is none.
 
     Args:
-        model: as it was asked for: a name, a folder or ORGANIZATION/NAME; None is the default.
+        model: as it was asked for: a name, a folder or ORGANIZATION/NAME; None is by its name.
     """
     if isinstance(release, OwnModel):
         return ""
-    name = model or default_model()
+    name = model or release.config.name
     repository = {spec.name: spec.repo for spec in list_models()}.get(name, name)
     if repository == name and Path(name).is_dir():
         card = (release.folder / CARD).absolute()
