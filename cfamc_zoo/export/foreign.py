@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 import warnings
 import zipfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -25,32 +25,42 @@ from cfamc_zoo.zoo.network.encoder import Encoder, build_projector
 from cfamc_zoo.zoo.network.families.resnet import BACKBONE_BLOCKS, ResNetArchitecture
 from cfamc_zoo.zoo.network.spec import Preprocess
 
+Rules = tuple[Rule, ...]
+FIRST = "backbone.conv1.weight"  # which every ResNet has
 BACKBONE = r"(?:conv1|bn1|layer[1-4])\..+"
 # torchvision's children in order, as `nn.Sequential(*list(resnet.children())[:-1])` numbers them;
 # those without weights, its ReLU, pooling and what takes their place, are 2, 3 and 8.
 CHILDREN = {"0": "conv1", "1": "bn1", **{str(3 + i): f"layer{i}" for i in (1, 2, 3, 4)}}
+# The first stage of a network whose ReLU is no child of it, numbered in the same way: of lightly's
+# own for CIFAR. In a Sequential it has no ReLU behind its first layers, so it is another network.
+WITHOUT_RELU = re.compile(r"(?:.+\.)?2\.0\.conv1\.weight")
+# What networks written for CIFAR call torchvision's `downsample`.
+SHORTCUT = re.compile(r"^(backbone\.layer[1-4]\.\d+\.)shortcut\.")
 
 
-def _resnet(around: str) -> tuple[Rule, ...]:
+def _resnet(around: str) -> Rules:
     """A ResNet under attributes, its children named or numbered, and its classifier left out."""
     return (
         (rf"{around}({BACKBONE})", r"backbone.\1"),
         *((rf"{around}{i}\.(.+)", rf"backbone.{name}.\1") for i, name in CHILDREN.items()),
-        (rf"{around}fc\..+", ""),
+        (rf"{around}(?:fc|linear)\..+", ""),
     )
 
 
 # What programs of self-supervised learning have beside the network: heads, predictors, prototypes,
 # queues, losses with state, and the other copy of the network, which is not the one to keep.
 HEADS: Rule = (
-    r"(?:(?:student|teacher|query|key|online|target|momentum)[._])?"
+    r"(?:(?:student|teacher|query|key|online|target|momentum|local)[._])?"
     r"(?:(?:projection|projetion|prediction|dino|ibot)_?(?:head)?|head|projector|predictor"
-    r"|classifier|prototypes|criterion|center|loss|memory_bank|queue|queue_ptr)"
+    r"|classifier|prototypes|criterion|center|loss|memory_bank|queues?|queue_ptr)"
     r"(?:_momentum)?(?:[._].*)?",
     "",
 )
+# lightly's programs have these beside `backbone`, which is what they themselves evaluate. Those of
+# DINO have no `backbone`, and evaluate the teacher's.
+COPIES: Rule = (r"(?:student|teacher|query|key)_backbone\..+|backbone_momentum\..+", "")
 # By layout: patterns of keys and what they become; "" leaves them out.
-LAYOUTS: dict[str, tuple[tuple[str, str], ...]] = {
+LAYOUTS: dict[str, Rules] = {
     "cf-amc-ssl": (
         (rf"backbone\.({BACKBONE})", r"backbone.\1"),
         (r"pre_feature\.([01]\..+)", r"representation.\1"),
@@ -64,13 +74,7 @@ LAYOUTS: dict[str, tuple[tuple[str, str], ...]] = {
         (r"(?:backbone\.|encoder\.)?fc\..+", ""),
         (r"(?:projector|predictor|classifier|prototypes|queue|momentum_\w+)(?:[._].*)?", ""),
     ),
-    # `backbone` is the average where there are two, beside `student_` and `query_`; in examples
-    # the average is `backbone_momentum`, which is left out as there.
-    "lightly": (
-        *_resnet(r"(?:(?:teacher_)?backbone\.)?"),
-        (r"(?:student|query|key)_backbone\..+|backbone_momentum\..+", ""),
-        HEADS,
-    ),
+    "lightly": (COPIES, *_resnet(r"(?:backbone\.)?"), HEADS),
     # DINO's teacher is taken where the file has both.
     "dino": (*_resnet(r"(?:teacher\.)?(?:backbone\.)?"), (r"student\..+", ""), HEADS),
     "byol": (
@@ -83,6 +87,10 @@ LAYOUTS: dict[str, tuple[tuple[str, str], ...]] = {
         (r"(?:encoder_k|momentum_encoder)\..+", ""),
         HEADS,
     ),
+}
+# Other ways in which programs of a layout name things; the first that fits a whole file counts.
+OTHER_WAYS: dict[str, tuple[Rules, ...]] = {
+    "lightly": ((*_resnet(r"teacher_backbone\."), COPIES, HEADS),),
 }
 NORMALIZATIONS = {
     "none": Preprocess(),
@@ -134,11 +142,12 @@ def import_checkpoint(path: Path, layout: str, *, normalization: str | None = No
     state, beside = find_state_dict(content, repr(str(path)))
     tensors, left_out = renamed(
         state,
-        LAYOUTS[layout],
+        _rules(layout, state),
         f"{layout} file {str(path)!r}",
-        first="backbone.conv1.weight",
+        first=FIRST,
         remedy=lambda: _other_layout(state),
     )
+    tensors = {SHORTCUT.sub(r"\1downsample.", key): value for key, value in tensors.items()}
     architecture = _architecture(tensors, str(path))
     if "representation.0.weight" not in tensors:
         tensors |= _repeating_representation(architecture.features)
@@ -286,11 +295,28 @@ def renamed(
     return tensors, left_out
 
 
-def _other_layout(state: dict[str, Any]) -> str:
+def _rules(layout: str, state: Mapping[str, Any]) -> Rules:
+    """How the layout's programs name what is in a state dict."""
+    usual = LAYOUTS[layout]
+    return next((r for r in (usual, *OTHER_WAYS.get(layout, ())) if _fit(r, state)), usual)
+
+
+def _fit(rules: Rules, state: Mapping[str, Any]) -> bool:
+    """Whether they have a place for every tensor, and find a network among them."""
+    places = [place(key, rules) for key, value in state.items() if isinstance(value, Tensor)]
+    return all(places) and any(found and found.name == FIRST for found in places)
+
+
+def _other_layout(state: Mapping[str, Any]) -> str:
     """What to do about keys that a layout does not know."""
-    for layout, rules in LAYOUTS.items():
-        if all(place(key, rules) for key, value in state.items() if isinstance(value, Tensor)):
+    for layout in LAYOUTS:
+        if _fit(_rules(layout, state), state):
             return f"give another --layout: they are of {layout}"
+    if any(WITHOUT_RELU.fullmatch(key) for key in state):
+        return (
+            "they number a Sequential without the ReLU behind the first layers, as lightly's own "
+            "network makes one, which is no ResNet: measure it as `-m package.module:factory`"
+        )
     return f"no --layout has them ({', '.join(LAYOUTS)}): save the network's own state_dict() alone"
 
 

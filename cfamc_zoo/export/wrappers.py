@@ -16,7 +16,7 @@ CONTAINERS = (
     *("state_dict_ema", "model_ema", "ema_state_dict", "ema_model", "ema", "params_ema"),
     "teacher",  # of DINO: an average too
     *("state_dict", "model_state_dict", "model_state", "model", "network", "net", "module"),
-    *("params", "weights", "encoder", "backbone", "online_network_state_dict"),
+    *("params", "weights", "encoder", "backbone", "online_network", "online_network_state_dict"),
 )
 # torch.compile, (Distributed)DataParallel, FSDP and Fabric: anywhere in a key, and never ours.
 TRANSPARENT = re.compile(

@@ -1,5 +1,9 @@
 """Checkpoints as programs of self-supervised learning write them: every key accounted for."""
 
+import argparse
+import json
+from pathlib import Path
+
 import pytest
 import torch
 
@@ -21,6 +25,11 @@ for key, value in NAMED.items():
     NUMBERED[f"{CHILDREN.index(child)}.{rest}"] = value
 X = torch.rand(2, 3, 32, 32, generator=torch.Generator().manual_seed(0))
 Z = torch.zeros(3, 2)
+CONTAINERS = {"state_dict", "teacher", "online_network", "online_network_state_dict"}
+SHORTCUT = {key.replace("downsample", "shortcut"): value for key, value in NAMED.items()}
+NAMES = {"named": NAMED, "numbered": NUMBERED, "shortcut": SHORTCUT}
+# Keys of state dicts that the programs wrote themselves, around torchvision's ResNet-18.
+WRITTEN = json.loads((Path(__file__).parent / "layouts.json").read_text())
 
 
 def under(prefix, state=NAMED):
@@ -78,6 +87,7 @@ CHECKPOINTS = {  # the layout, what is taken, what is left out, and what the fil
             "optimizer": {"state": {0: {"exp_avg": Z}}},
             "dino_loss": {"center": Z},
             "epoch": 3,
+            "args": argparse.Namespace(arch="resnet18", out_dim=2),
         },
     ),
     "DINO, both in one state dict": (
@@ -104,6 +114,12 @@ CHECKPOINTS = {  # the layout, what is taken, what is left out, and what the fil
             "optimizer_state_dict": {"state": {}},
         },
     ),
+    "BYOL, two networks under their own names": (
+        "byol",
+        under("encoder."),
+        left("projector.0.weight"),
+        lambda state: {"online_network": state, "target_network": other("encoder.")},
+    ),
     "MoCo": (
         "moco",
         under("module.encoder_q."),
@@ -126,8 +142,33 @@ def test_the_right_network_is_read_and_all_else_is_named(name, tmp_path):
     torch.save(file({**beside, **taken}), tmp_path / "x.pt")
     imported = import_checkpoint(tmp_path / "x.pt", layout, normalization="none")
     torch.testing.assert_close(imported.encoder(X), ENCODER(X), rtol=1e-4, atol=1e-5)
-    around = set(file({})) - {"state_dict", "teacher", "online_network_state_dict"}
+    around = set(file({})) - CONTAINERS
     assert set(imported.left_out) == set(beside) | around
+
+
+@pytest.mark.parametrize("program", WRITTEN)
+def test_what_a_program_wrote_is_read_to_the_last_key(program, tmp_path):
+    told = WRITTEN[program]
+    network = NAMES[told["names"]]
+    state = under(told["taken"], network) | left(*told["beside"])
+    for prefix in told["copies"]:
+        state = other(prefix, network) | state
+    torch.save({"state_dict": state}, tmp_path / "x.pt")
+    imported = import_checkpoint(tmp_path / "x.pt", told["layout"], normalization="none")
+    torch.testing.assert_close(imported.encoder(X), ENCODER(X), rtol=1e-4, atol=1e-5)
+    assert set(imported.left_out) == set(state) - set(under(told["taken"], network))
+
+
+def test_a_sequential_that_lost_a_relu_is_no_resnet(tmp_path):
+    """lightly's own network, of whose children it makes one: conv1, bn1, layer1 to layer4."""
+    children = ("conv1", "bn1", "layer1", "layer2", "layer3", "layer4")
+    state = {}
+    for key, value in SHORTCUT.items():
+        child, _, rest = key.partition(".")
+        state[f"backbone.{children.index(child)}.{rest}"] = value
+    torch.save({"state_dict": state}, tmp_path / "x.pt")
+    with pytest.raises(ReleaseError, match="^[^\n]*without the ReLU[^\n]*module:factory`$"):
+        import_checkpoint(tmp_path / "x.pt", "lightly")
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)
