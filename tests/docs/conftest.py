@@ -1,17 +1,16 @@
 """Where what the documentation shows is run: a folder with what it speaks of, and a Hub."""
 
 import shutil
-import time
 from importlib import resources
 
 import pytest
-from huggingface_hub import constants
 from PIL import Image
 
 from cfamc_zoo.cli.app import run
 from cfamc_zoo.datasets import load_dataset
 from tests.docs.showing import PROTOCOL, SHORT
-from tests.hub import TOKEN, Hub, serve
+from tests.hub import Hub
+from tests.hub.here import client_of
 
 
 @pytest.fixture(scope="session")
@@ -73,14 +72,5 @@ def hub(exported, monkeypatch, tmp_path_factory):
     hub.organizations = ["cfamc-zoo", "me"]
     for repo in ("cfamc-zoo/an-encoder", "somebody/their-encoder"):
         hub.add(repo, files)
-    sleep = time.sleep
-    monkeypatch.setattr(time, "sleep", lambda seconds: sleep(min(seconds, 0.01)))
-    monkeypatch.setenv("HF_TOKEN", TOKEN)
-    monkeypatch.setattr(constants, "HF_HUB_DISABLE_XET", True)
-    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
-    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path_factory.mktemp("cache")))
-    with serve(hub) as address:
-        monkeypatch.setattr(constants, "ENDPOINT", address)
-        resolve = f"{address}/{{repo_id}}/resolve/{{revision}}/{{filename}}"
-        monkeypatch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", resolve)
+    with client_of(hub, monkeypatch, tmp_path_factory.mktemp("cache")):
         yield hub

@@ -3,7 +3,6 @@
 import dataclasses
 import json
 import shutil
-import time
 
 import pytest
 from huggingface_hub import constants
@@ -14,8 +13,9 @@ from cfamc_zoo.export.card import render_release
 from cfamc_zoo.export.push import plan_push, push
 from cfamc_zoo.zoo.release.folder import CARD, GRAPH, MODEL, PROJECTOR, open_release, write_files
 from tests import inside
-from tests.hub import TOKEN, Fault, Hub, lost, serve, slow, status
+from tests.hub import TOKEN, Fault, Hub, lost, slow, status
 from tests.hub.client import command, pull
+from tests.hub.here import client_of
 
 TINY = "zoo/tiny"
 
@@ -26,15 +26,8 @@ def hub():
 
 
 @pytest.fixture
-def address(hub, monkeypatch):
-    """The client in this process speaks with the loopback Hub, and its retries are quick."""
-    sleep = time.sleep
-    monkeypatch.setattr(time, "sleep", lambda seconds: sleep(min(seconds, 0.01)))
-    monkeypatch.setenv("HF_TOKEN", TOKEN)
-    monkeypatch.setattr(constants, "HF_HUB_DISABLE_XET", True)
-    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
-    with serve(hub) as address:
-        monkeypatch.setattr(constants, "ENDPOINT", address)
+def address(hub, monkeypatch, tmp_path):
+    with client_of(hub, monkeypatch, tmp_path / "cache") as address:
         yield address
 
 
