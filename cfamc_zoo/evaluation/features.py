@@ -186,25 +186,28 @@ class _FeatureTask:
         self.partner[self.left], self.partner[self.right] = self.right, self.left
         self.pushed, self.pulled = torch.empty_like(clean), torch.empty_like(clean)
         self.nearest = torch.empty(len(images), dtype=torch.long, device="cpu")
-        self.nearer = 0  # pairs (x, x') with f(x^) nearer to f(x') than to f(x)
+        # Of each x the number of x' with f(x^) nearer to f(x') than to f(x).
+        self.nearer = torch.zeros(len(images), dtype=torch.long, device="cpu")
 
     def batch(self, rows: Tensor) -> None:
-        """Attacks (k,) images, or reads what a state has of them."""
+        """Attacks (k,) images, or reads what a state has of them.
+
+        Memory may run out anywhere in it, and it is then called again: what it leaves is the same
+        however often it has begun.
+        """
         measure, device = DISTANCES[self.attack.distance], self.images.device
         known = bool((self.pull.verdicts[rows.numpy()] != UNKNOWN).all())
         at = rows.to(device)
 
         start = time.perf_counter()
         own = self.clean[at]
-        x = self._found(0, rows) if known else self._pushed(rows, own)
-        vectors = self.pushed[at] = self.victim.logits(x)
+        pushed = self._found(0, rows) if known else self._pushed(rows, own)
+        vectors = self.pushed[at] = self.victim.logits(pushed)
         away, moved = self.compared.to_all_and_own(vectors, at)
-        self.nearer += int((away < moved[:, None]).sum())
+        self.nearer[rows] = (away < moved[:, None]).sum(1).cpu()
         nearest = self.nearest[rows] = away.argmin(1).cpu()
-        if not known:
-            self._record(self.push, 0, rows, x, nearest == rows, start)
 
-        start = time.perf_counter()
+        between = time.perf_counter()
         stands = torch.ones(len(rows), dtype=torch.bool, device="cpu")
         pulled = self.images[at] if not known else self._found(1, rows)
         paired = self.partner[rows] >= 0
@@ -221,7 +224,8 @@ class _FeatureTask:
                 measure(vectors, self.clean[some.to(device)]) < measure(vectors, others)
             ).cpu()
         if not known:
-            self._record(self.pull, 1, rows, pulled, stands, start)
+            self._record(self.push, 0, rows, pushed, nearest == rows, between - start)
+            self._record(self.pull, 1, rows, pulled, stands, time.perf_counter() - between)
 
     def _pushed(self, rows: Tensor, own: Tensor) -> Tensor:
         x = self.images[rows.to(self.images.device)]
@@ -233,11 +237,10 @@ class _FeatureTask:
         return torch.from_numpy(kept).to(self.images)
 
     def _record(
-        self, stage: Stage, which: int, rows: Tensor, x: Tensor, stands: Tensor, start: float
+        self, stage: Stage, which: int, rows: Tensor, x: Tensor, stands: Tensor, seconds: float
     ) -> None:
         if self.ledger.adversarial is not None:
             self.ledger.adversarial[2 * self.part + which][rows.numpy()] = x.cpu().numpy()
-        seconds = time.perf_counter() - start
         self.ledger.record(stage, rows.numpy(), stands.numpy(), tried=len(rows), seconds=seconds)
 
     def result(self) -> FeatureRobustness:
@@ -255,7 +258,7 @@ class _FeatureTask:
             push_distances=moved.tolist(),
             pull_distances=remaining.tolist(),
             typical=self.compared.typical,
-            breakaway_risk=self.nearer / (n * (n - 1)),
+            breakaway_risk=int(self.nearer.sum()) / (n * (n - 1)),
             overlap_risk=(reached < kept).float().mean().item(),
             nearest=self.nearest.tolist(),
             seconds=self.push.seconds + self.pull.seconds,

@@ -10,7 +10,7 @@ from torch import nn
 from cfamc_zoo.errors import DataError, UnknownNameError, UsageError
 from cfamc_zoo.evaluation.attacks.feature import FeatureAttack
 from cfamc_zoo.evaluation.features import FeatureReader, evaluate_features
-from cfamc_zoo.evaluation.ledger import StateFile
+from cfamc_zoo.evaluation.ledger import Ledger, StateFile
 from cfamc_zoo.evaluation.run import Run
 from cfamc_zoo.evaluation.victim.model import attacked
 from cfamc_zoo.zoo.threat import Linf, threat_of
@@ -109,6 +109,26 @@ def test_other_batches_give_the_same_measures():
     )
     assert a.push_quantiles == pytest.approx(b.push_quantiles, abs=0.1)
     assert a.retrieved == b.retrieved
+
+
+class Tight(FeatureAttack):
+    """Has no room for a batch of so many, and finds out only after it has pushed them."""
+
+    def pull(self, victim, images, *others):
+        if len(images) > 2:
+            raise torch.OutOfMemoryError
+        return super().pull(victim, images, *others)
+
+
+def test_what_ran_out_of_memory_between_two_attacks_counts_once():
+    images, told, kept = line(), [], Ledger(9)
+    (expected,) = evaluate_features(Average(), images, FeatureAttack(steps=3), [Linf(0.2)])
+    run = Run(ledger=kept, say=told.append, advance=lambda n, _: told.append(n))
+    (found,) = evaluate_features(Average(), images, Tight(steps=3), [Linf(0.2)], run)
+    assert [text[-1] for text in told if isinstance(text, str)] == ["5", "3", "2"]
+    assert dataclasses.replace(found, seconds=0) == dataclasses.replace(expected, seconds=0)
+    assert expected.breakaway_risk > 0
+    assert [stage.tried for stage in kept.stages.values()] == [9, 9]
 
 
 def test_of_an_encoder_that_sees_nothing_nothing_can_be_measured():

@@ -15,12 +15,14 @@ from safetensors.torch import save_file
 import cfamc_zoo
 from cfamc_zoo.cli.app import run
 from cfamc_zoo.errors import DataError, HubError, ReleaseError, UsageError
+from cfamc_zoo.evaluation.attacks.gradient import gradient_of
 from cfamc_zoo.export.timm_models import import_network
 from cfamc_zoo.zoo.images.preprocess import read_image, to_input
 from cfamc_zoo.zoo.network.families.timm import TimmArchitecture
 from cfamc_zoo.zoo.onnx.session import open_session
 from cfamc_zoo.zoo.release.config import ReleaseConfig
 from cfamc_zoo.zoo.release.folder import open_release
+from cfamc_zoo.zoo.release.loading import save_release
 
 FIXED = ("img_size=32", "dynamic_img_size=false")
 NAMES = {"test_vit": ["--set", FIXED[0], "--set", FIXED[1]], "test_convnext": ["--size", "32"]}
@@ -194,3 +196,35 @@ def test_a_network_of_one_size_takes_no_other():
     encoder = import_network("test_vit", weights="random", settings=FIXED).encoder
     with pytest.raises(DataError, match="takes 32 x 32 pixels alone"):
         encoder(torch.zeros(1, 3, 64, 64))
+
+
+def test_large_networks_are_attacked_in_the_memory_that_there_is(tmp_path, monkeypatch, capsys):
+    """224 x 224 pixels: ten images at a time, and where that is too many, half of them."""
+    made = import_network("test_resnet", weights="random", size=224)
+    save_release(tmp_path / "large", made.encoder, made.config)
+    words = ["attack", "-m", str(tmp_path / "large"), "--data", "cifar10-sample", "--limit", "12"]
+    words += ["--attack", "feature", "--steps", "1", "--json"]
+    sizes = []
+
+    def measured():
+        assert run(words) == 0
+        found = capsys.readouterr()
+        return json.loads(found.out)["results"], found.err
+
+    def gradient(gain, x):
+        sizes.append(len(x))
+        if len(x) > room:
+            raise torch.OutOfMemoryError("of a device")
+        return gradient_of(gain, x)
+
+    monkeypatch.setattr("cfamc_zoo.evaluation.attacks.feature.gradient_of", gradient)
+    room = 10
+    expected, said = measured()
+    assert max(sizes) == 10 and "out of memory" not in said
+    room = 4
+    sizes.clear()
+    found, said = measured()
+    assert sizes[:3] == [10, 5, 3] and max(sizes[2:]) == 3
+    assert "out of memory with 10 images at a time; going on with 5" in said
+    for key in ("n", "push_median_distance", "pull_median_distance", "breakaway_risk"):
+        assert found[0][key] == pytest.approx(expected[0][key], rel=1e-3)

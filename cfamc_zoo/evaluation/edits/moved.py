@@ -146,8 +146,10 @@ class _Edits:
             pixels = self.images[rows.numpy()]
             after = change(pixels, rows.tolist())
             x = torch.from_numpy(after).to(self.device).permute(0, 3, 1, 2).float() / 255
-            found.append(logits_of(self.reader, x.contiguous()).float())
-            self.changed += float(((after.astype(np.float32) - pixels) ** 2).sum())
+            vectors = logits_of(self.reader, x.contiguous()).float()
+            changed = float(((after.astype(np.float32) - pixels) ** 2).sum())
+            found.append(vectors)  # when nothing can run out of memory any more
+            self.changed += changed
             if status:
                 self.run.advance(len(rows), status)
 
@@ -197,8 +199,10 @@ def _pushed(task: _Edits, clean: CleanVectors, against: Adversary) -> Iterator[E
                 x = (x.permute(0, 3, 1, 2).float() / 255).contiguous()
                 own, seeds = clean.vectors[rows.to(task.device)], task.run.seeds(rows)
                 pushed = against.attack.push(victim, x, own, threat, seeds)
-                found.append(victim.logits(pushed))
-                task.changed += float(((pushed - x) * 255).square().sum())
+                vectors = victim.logits(pushed)
+                changed = float(((pushed - x) * 255).square().sum())
+                found.append(vectors)
+                task.changed += changed
                 task.run.advance(len(rows), f"{ADVERSARY}, {threat.text}")
 
             in_batches(torch.arange(n, device="cpu"), task.batch, work, task.run.say)
