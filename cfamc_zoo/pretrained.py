@@ -13,7 +13,7 @@ from torch import nn
 from cfamc_zoo.zoo.catalogue.resolve import resolve
 from cfamc_zoo.zoo.network import encoder
 from cfamc_zoo.zoo.network.classifier import Classifier
-from cfamc_zoo.zoo.network.wrapping import wrap_module
+from cfamc_zoo.zoo.network.wrapping import refuse_classifier, wrap_module
 from cfamc_zoo.zoo.release.loading import load_encoder, load_probe
 
 
@@ -95,8 +95,10 @@ def wrap(
         releases hold no code; `cfamc-zoo export timm:NAME` stores timm's networks.
 
     Raises:
-        UsageError: no module, or an impossible size, mean or std.
+        UsageError: no module, one of timm's or torchvision's with its classifier on, or an
+            impossible size, mean or std.
         ModelError: it raises on images of that size, is not float32, or returns no vectors; says
             what to write.
     """
+    refuse_classifier(module)
     return wrap_module(Encoder, module, size=size, mean=mean, std=std)

@@ -150,7 +150,7 @@ def _width(network: nn.Module, name: str, size: int) -> int:
     except Exception as error:  # anybody's layers, on a size that they may not bear
         raise UsageError(
             f"{name} does not take {size} x {size} pixels: {type(error).__name__}; give another "
-            "--size"
+            "--size, or --set img_size=..."
         ) from error
     if len(shape) != 2:
         raise UsageError(

@@ -18,7 +18,7 @@ from cfamc_zoo.errors import ModelError, UnknownNameError, UsageError, first_lin
 from cfamc_zoo.zoo.catalogue.resolve import CODE
 from cfamc_zoo.zoo.network.classifier import Classifier
 from cfamc_zoo.zoo.network.encoder import Encoder
-from cfamc_zoo.zoo.network.wrapping import wrap_module
+from cfamc_zoo.zoo.network.wrapping import refuse_classifier, wrap_module
 from cfamc_zoo.zoo.release.own import OwnModel, own_model
 
 
@@ -32,7 +32,8 @@ def open_own(text: str) -> OwnModel:
             logits or how many they are, it is a classifier.
 
     Raises:
-        UsageError: no such module or name, not callable, no torch module, or no `size` in it.
+        UsageError: no such module or name, not callable, no torch module, no `size` in it, or a
+            network of timm's or torchvision's with its classifier on and no `classes`.
         ModelError: the code raises, or the module is not what it says.
     """
     found = CODE.fullmatch(text)
@@ -59,6 +60,8 @@ def _of_plain(text: str, made: nn.Module) -> OwnModel:
             "side of its input, and of a classifier module.classes, or return "
             "cfamc_zoo.wrap(module, size=224)"
         )
+    if classes is None:
+        refuse_classifier(made)
     encoder = wrap_module(Encoder, made, size=size)
     if classes is None:
         return own_model(text, encoder)

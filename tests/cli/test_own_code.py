@@ -11,6 +11,7 @@ from cfamc_zoo.cli.app import run
 
 NETS = """
 import torch
+import torchvision
 from torch import nn
 import cfamc_zoo
 
@@ -39,6 +40,14 @@ def constant():
     net = Net(3)
     net.size = 32
     nn.init.zeros_(net.layer.weight)
+    return net
+def with_head():
+    net = torchvision.models.resnet18(num_classes=2)
+    net.size = 32
+    return net
+def with_classes():
+    net = with_head()
+    net.classes = ["cat", "dog"]
     return net
 def raises(): raise ValueError("no weights\\nin two lines")
 def leaves(): raise SystemExit(3)
@@ -92,6 +101,8 @@ def test_a_classifier_of_ones_own_is_attacked(nets, capsys):
     assert found["head"] == "own" and "--head" not in found["command"]
     clean, robust = (row["value"] for row in found["results"])
     assert 0 <= robust <= clean
+    torchvisions = ["attack", "-m", f"{nets}:with_classes", "--data", "photos", "--steps", "1"]
+    assert result(capsys, *torchvisions)["results"][0]["n"] == 12
     named = ["attack", "-m", f"{nets}:named", "--data", "photos", "--steps", "1"]
     assert result(capsys, *named)["results"][0]["n"] == 12
 
@@ -115,6 +126,7 @@ def test_what_is_of_a_known_family_is_exported(nets, capsys, tmp_path):
         (["-m", "{nets}:number"], 2, "is of type int, which cannot be called"),
         (["-m", "{nets}:nothing"], 2, "returns NoneType"),
         (["-m", "{nets}:unsized"], 2, "set module.size"),
+        (["-m", "{nets}:with_head"], 2, "with its classifier on, whose logits are no vectors"),
         (["-m", "{nets}:miscounted"], 1, "says 7 classes and returns 10 logits"),
         (["-m", "{nets}:classifier", "--data", "photos"], 2, "10 classes and photos has 2"),
         (["-m", "{nets}:named", "--probe", "x"], 2, "--probe is for encoders"),

@@ -140,7 +140,10 @@ def test_random_weights_are_said_to_be_random_and_come_from_a_seed():
         ),
         ("test_resnet", {"settings": ["checkpoint_path=x"]}, "unknown argument of a timm model"),
         ("test_resnet", {"settings": ["global_pool="], "size": 32}, "vectors are needed"),
+        ("test_resnet", {"settings": ["num_classes=5"]}, "unknown argument of a timm model"),
         ("test_resnet", {"settings": ["img_size"]}, "is not key=value"),
+        ("test_convnext", {"size": 8}, "does not take 8 x 8 pixels: .*; give another --size"),
+        ("test_vit", {"settings": ["img_size=5"]}, "does not take 5 x 5 .* or --set img_size=..."),
         ("test_resnet", {"weights": "nothing"}, "'nothing' are no file; .*--weights random"),
     ],
 )
@@ -148,6 +151,26 @@ def test_what_cannot_be_is_said_in_a_line(name, options, said):
     with pytest.raises(UsageError, match=said) as refusal:
         import_network(name, **{"weights": "random", **options})
     assert "\n" not in str(refusal.value)
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "said"),
+    [
+        (["timm:resnet10"], 2, "did you mean resnet10t"),
+        (["timm:test_vit", "--size", "32"], 2, "takes 160 x 160 pixels alone"),
+        (["timm:test_convnext", "--size", "8"], 2, "does not take 8 x 8 pixels"),
+        (["timm:test_resnet", "--set", "num_classes=5"], 2, "unknown argument"),
+        (["timm:test_resnet", "--weights", "{folder}/other.safetensors"], 1, "of another network"),
+    ],
+)
+def test_export_says_it_in_a_line_and_leaves_nothing(words, code, said, tmp_path, capsys):
+    save_file(timm.create_model("test_convnext").state_dict(), tmp_path / "other.safetensors")
+    words = [word.format(folder=tmp_path) for word in words]
+    weights = [] if "--weights" in words else ["--weights", "random"]
+    assert run(["export", *words, *weights, "-o", str(tmp_path / "made")]) == code
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("error: ") and said in line
+    assert [path.name for path in tmp_path.iterdir()] == ["other.safetensors"]
 
 
 def test_weights_of_another_network(tmp_path):

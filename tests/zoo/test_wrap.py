@@ -1,9 +1,12 @@
 """Anybody's module as an encoder: what it may return, and one line where it cannot be one."""
 
+import re
 from types import SimpleNamespace
 
 import pytest
+import timm
 import torch
+import torchvision
 from torch import nn
 
 import cfamc_zoo
@@ -85,6 +88,28 @@ def test_what_is_no_encoder_is_refused_in_one_line(module, error, said):
 def test_impossible_settings(wrong, said):
     with pytest.raises(UsageError, match=said):
         cfamc_zoo.wrap(Net(), **{"size": SIZE, **wrong})
+
+
+def torchvision_resnet():
+    return torchvision.models.resnet18(num_classes=7)
+
+
+@pytest.mark.parametrize(
+    ("make", "remedy", "width"),
+    [
+        (torchvision_resnet, "fc = torch.nn.Identity()", 512),
+        (lambda: timm.create_model("test_resnet", num_classes=7), "reset_classifier(0)", 96),
+    ],
+    ids=["torchvision", "timm"],
+)
+def test_a_classifier_left_on_is_refused_and_the_line_takes_it_off(make, remedy, width):
+    module = make()
+    with pytest.raises(UsageError, match=f"^[^\n]*{re.escape(f'module.{remedy}')}[^\n]*$"):
+        cfamc_zoo.wrap(module, size=32)
+    logits = cfamc_zoo.wrap(nn.Sequential(module), size=32)
+    assert logits.architecture.dimensions == {"backbone": 7}
+    exec(f"module.{remedy}", {"module": module, "torch": torch})
+    assert cfamc_zoo.wrap(module, size=32).architecture.dimensions == {"backbone": width}
 
 
 def test_an_encoder_needs_no_wrapping():

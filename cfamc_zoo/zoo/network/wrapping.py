@@ -16,6 +16,7 @@ from cfamc_zoo.zoo.network.vectors import Vectors
 
 E = TypeVar("E", bound=Encoder)
 TRIED = 2  # images of noise
+LAST = ("fc", "head", "heads", "classifier")  # what torchvision calls its classifiers
 
 
 def wrap_module(
@@ -35,6 +36,33 @@ def wrap_module(
     encoder = kind(architecture, preprocess=preprocess, layers={"backbone": vectors})
     weight = next(vectors.parameters(), None)
     return (encoder if weight is None else encoder.to(weight.device)).eval()
+
+
+def refuse_classifier(module: object) -> None:
+    """Refuses a network of timm or torchvision that is as they make it, with its classifier on.
+
+    Of anybody else's module nobody knows whether its last layer is one.
+
+    Raises:
+        UsageError: it gives logits; says what takes the classifier off.
+    """
+    remedy = ""
+    if callable(getattr(module, "reset_classifier", None)) and getattr(module, "num_classes", False):
+        remedy = "module.reset_classifier(0)"
+    elif type(module).__module__.startswith("torchvision.models."):
+        parts = ((name, getattr(module, name, None)) for name in LAST)
+        remedy = next((f"module.{n} = torch.nn.Identity()" for n, p in parts if _ends(p)), "")
+    if remedy:
+        raise UsageError(
+            f"module is a {type(module).__name__} with its classifier on, whose logits are no "
+            f"vectors of images; take it off: {remedy} (or, where the logits are meant, give "
+            "torch.nn.Sequential(module))"
+        )
+
+
+def _ends(part: object) -> bool:
+    """Whether a part of a network makes logits."""
+    return isinstance(part, nn.Module) and any(isinstance(m, nn.Linear) for m in part.modules())
 
 
 def _checked(module: object) -> nn.Module:
