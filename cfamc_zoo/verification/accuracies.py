@@ -28,7 +28,7 @@ from cfamc_zoo.verification.judging import CHECK, claim_of, judged, subject_of
 from cfamc_zoo.zoo.release.folder import PROBE, RESULTS, Release
 from cfamc_zoo.zoo.release.results import AccuracyRow, accuracies, read_results
 
-# A quick verification takes of the sample as many images as it has the time for, and these at least.
+# A quick verification takes of the sample as many images as it has the time for, at least some.
 SECONDS, FEWEST = 60.0, 20
 
 

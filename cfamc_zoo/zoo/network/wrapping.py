@@ -47,7 +47,9 @@ def refuse_classifier(module: object) -> None:
         UsageError: it gives logits; says what takes the classifier off.
     """
     remedy = ""
-    if callable(getattr(module, "reset_classifier", None)) and getattr(module, "num_classes", False):
+    if callable(getattr(module, "reset_classifier", None)) and getattr(
+        module, "num_classes", False
+    ):
         remedy = "module.reset_classifier(0)"
     elif type(module).__module__.startswith("torchvision.models."):
         parts = ((name, getattr(module, name, None)) for name in LAST)
