@@ -6,9 +6,14 @@ import subprocess
 import sys
 import time
 
+import numpy as np
 import pytest
+import torch
 from PIL import Image
 
+import cfamc_zoo
+from cfamc_zoo.zoo.images.preprocess import read_image
+from cfamc_zoo.zoo.network.spec import Preprocess
 from tests import inside
 
 TINY = [
@@ -40,8 +45,6 @@ def test_a_run_leaves_a_release_that_loads_and_goes_on_where_it_stopped(tmp_path
     run = tmp_path / "run"
     summary = json.loads(train(*TINY, "-o", run, "--set=max_steps=3", "--json").stdout)
     assert summary["finished"] and summary["steps"] == 3
-
-    import cfamc_zoo
 
     encoder = cfamc_zoo.load(summary["release"])
     assert encoder.projector is not None
@@ -75,6 +78,36 @@ def test_a_folder_of_photos_is_trained_on_at_the_recipes_size(tmp_path, sample, 
     (folder / "a" / "deep" / "0.jpg").unlink()
     other = train(*own, "--set=max_steps=3", "--set=epochs=3", "--resume", code=2)
     assert "started with other images of 'my photos'" in other.stderr
+
+
+def test_the_recipe_for_photographs_at_96_pixels_goes_from_a_folder_to_vectors(tmp_path):
+    """At 64, its own size, the page on training on one's own images is run."""
+    folder, run = tmp_path / "photos", tmp_path / "run"
+    release, vectors = tmp_path / "my-encoder", tmp_path / "vectors.npy"
+    folder.mkdir()
+    draws = np.random.default_rng(0)
+    for i in range(6):  # blocks of colour, larger than the input and not square
+        blocks = draws.integers(0, 256, (4, 5, 3), dtype=np.uint8)
+        Image.fromarray(blocks).resize((150, 120 + i)).save(folder / f"{i}.png")
+    small = [a for a in TINY[2:] if "views" not in a]
+    short = ["--set=batch_size=4", "--set=views.count=2", "--set=max_steps=2"]
+    train("cf-amc-ssl-photos", f"--data={folder}", "--set=size=96", "-o", run, *small, *short)
+    assert steps(run) == [1, 2]
+
+    inside.cfamc_zoo("export", run, "-o", release)
+    config = json.loads((release / "config.json").read_text())
+    assert config["preprocess"]["size"] == 96
+    assert config["architecture"]["stem"] == "imagenet"
+    assert "96 x 96 pixels" in (release / "README.md").read_text()
+
+    inside.cfamc_zoo("embed", folder, "-m", release, "-o", vectors)
+    found, photos = np.load(vectors), sorted(folder.iterdir())
+    assert found.shape == (6, 16) and len(np.unique(found.round(6), axis=0)) == 6
+    pixels = [read_image(photo, Preprocess(size=96)) for photo in photos]
+    inputs = torch.from_numpy(np.stack(pixels)).permute(0, 3, 1, 2) / 255
+    with torch.no_grad():
+        expected = cfamc_zoo.load(str(release))(inputs).numpy()
+    np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-5)
 
 
 def test_a_run_is_resumed_with_its_own_recipe_only(tmp_path):
@@ -124,7 +157,6 @@ def test_a_run_starts_from_a_release_and_its_own_release_says_so(tmp_path, tiny_
 
 
 def test_the_same_from_python(tmp_path, capsys):
-    import cfamc_zoo
     from cfamc_zoo.errors import OutputExistsError
 
     settings = [text.removeprefix("--set=") for text in TINY[2:]]
@@ -160,8 +192,6 @@ def test_a_stopped_run_of_averaged_weights_leaves_a_release_and_goes_on(tmp_path
     stopped = train(*averaged, "--max-minutes=0.001")
     release = tmp_path / "run" / "release"
     assert f"what it has learnt so far: {str(release)!r}" in stopped.stderr
-    import cfamc_zoo
-
     before = cfamc_zoo.load(str(release)).backbone.conv1.weight
     reached = steps(tmp_path / "run")[-1]
     train(*averaged, f"--set=max_steps={reached + 1}", "--resume")
