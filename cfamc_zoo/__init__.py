@@ -1,8 +1,8 @@
 """Robust self-supervised image encoders that people can use::
 
     import cfamc_zoo
-    encoder = cfamc_zoo.load("resnet18-thin-cifar10-free")   # nn.Module
-    z = encoder(images)                                      # (N, 3, 32, 32) in [0, 1] -> (N, 128)
+    encoder = cfamc_zoo.load("resnet18-cifar10-free")  # nn.Module
+    z = encoder(images)  # (N, 3, 32, 32) in [0, 1] -> (N, 512)
 
 Nothing heavy is imported until it is used: torch comes with `load`, not with this module.
 """

@@ -48,7 +48,8 @@ def load(model: str) -> Encoder:
     """An encoder in evaluation mode, float32.
 
     Args:
-        model: a model's name, a release folder, or ORGANIZATION/NAME[@REVISION] on the Hub.
+        model: a model's name, of which `list_models` gives the most robust first; a release
+            folder; or ORGANIZATION/NAME[@REVISION] on the Hub.
 
     Raises:
         UnknownNameError: no such model.
@@ -60,6 +61,9 @@ def load(model: str) -> Encoder:
 
 def load_classifier(model: str) -> Classifier:
     """The encoder and its released linear head: an nn.Module from images in [0, 1] to logits.
+
+    Args:
+        model: as `load` takes it.
 
     Raises:
         UnknownNameError: no such model.

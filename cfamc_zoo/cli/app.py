@@ -53,7 +53,7 @@ app = typer.Typer(
     epilog=examples_epilog(EXAMPLES),
     add_completion=False,
     pretty_exceptions_enable=False,
-    # Plain help: quick to start, and rich would take "[default: the best]" for markup.
+    # Plain help: quick to start, and rich would take "[default: the smallest]" for markup.
     rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"]},
 )

@@ -15,7 +15,7 @@ Model = Annotated[
         "--model",
         metavar="MODEL",
         autocompletion=model_names,
-        help="A name, a release folder, a run or ORGANIZATION/NAME. [default: the best]",
+        help="A name, a release folder, a run or ORGANIZATION/NAME. [default: the smallest]",
     ),
 ]
 Measured = Annotated[
@@ -26,7 +26,7 @@ Measured = Annotated[
         metavar="MODEL",
         autocompletion=model_names,
         help="A name, a release folder, a run, ORGANIZATION/NAME, or code of yours: "
-        "package.module:factory. [default: the best]",
+        "package.module:factory. [default: the smallest]",
     ),
 ]
 Device = Annotated[

@@ -33,7 +33,8 @@ def embed(
             files, the {"bytes": ...} of the datasets library; or arrays and tensors, uint8 or
             floats in [0, 1]: (H, W, 3), (H, W), (N, H, W, 3) or (N, 3, H, W). Anything that can
             be gone through: lists, generators.
-        model: a name or a release folder; None is the smallest bundled encoder.
+        model: as `load` takes it; None is the smallest bundled encoder, the quickest on any
+            machine; the most robust one is the first of `list_models`.
         features: "backbone", "representation" or, with torch, "projection".
         normalize: rows at unit L2 norm.
         backend: "onnx" or "torch".

@@ -25,6 +25,7 @@ ON_ERROR = ("fail", "skip")
 EXAMPLES = (
     "cfamc-zoo embed photos/ -o photos.parquet --columns size,mtime",
     "cfamc-zoo embed images/ -o vectors.parquet --update",
+    "cfamc-zoo embed photos/ -m resnet18-cifar10-free -o robust.parquet",
 )
 
 

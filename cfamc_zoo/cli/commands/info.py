@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from cfamc_zoo.zoo.release.results import Rows
 
 EXAMPLES = (
-    "cfamc-zoo info resnet18-thin-cifar10-free",
+    "cfamc-zoo info resnet18-cifar10-free",
     "cfamc-zoo info run --json",
 )
 

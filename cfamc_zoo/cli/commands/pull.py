@@ -13,7 +13,7 @@ from cfamc_zoo.cli.opening import open_model
 from cfamc_zoo.cli.options import Json
 
 EXAMPLES = (
-    "cfamc-zoo pull resnet18-thin-cifar10-free --dest encoder",
+    "cfamc-zoo pull resnet18-cifar10-free --dest encoder",
     "cfamc-zoo pull somebody/their-encoder --revision main",
 )
 
