@@ -1,4 +1,4 @@
-"""Runs the README's tour on the bundled sample and puts what it printed there.
+"""Runs what the README and pages show of the command line, and puts what it printed there.
 
 python docs/tour.py
 """
@@ -13,28 +13,34 @@ import subprocess
 import sys
 import tempfile
 from pathlib import Path
+from textwrap import fill
 
 from PIL import Image
 
 from cfamc_zoo.datasets import load_dataset
 
-README = Path(__file__).parent.parent / "README.md"
 TOUR = re.compile(r"(?<=<!-- tour -->\n).*?(?=<!-- /tour -->)", re.DOTALL)
-COMMANDS = (
-    "list",
-    "embed images/ -m resnet18-cifar10-free -o vectors.parquet",
-    "attack -m resnet18-cifar10-free --eps 8/255 --limit 100",
-    "train cf-amc-ssl-thin --data cifar10-sample --set max_steps=2 -o run",
-)
+ROOT = Path(__file__).parent.parent
+WIDTH = 80
+PROGRESS = re.compile(r": [\d,]+ of [\d,]+, .* left\b")  # a line of it, where a command takes long
+COMMANDS = {
+    ROOT / "README.md": (
+        "list",
+        "embed images/ -o vectors.parquet",
+        "attack --eps 8/255",
+        "train cf-amc-ssl-thin --data cifar10-sample --set max_steps=2 -o run",
+    ),
+    ROOT / "docs/site/how-to/verify.md": ("verify resnet18-thin-cifar10-free --limit 100",),
+}
 
 
 def run(command: str, folder: str) -> str:
-    """What a person sees at a terminal of 80 columns, without progress and colours."""
+    """What a person sees at a terminal of WIDTH columns, without progress and colours."""
     terminal, its_end = pty.openpty()
     with subprocess.Popen(
         [sys.executable, "-m", "cfamc_zoo", *command.split()],
         cwd=folder,
-        env=os.environ | {"COLUMNS": "80", "TERM": "dumb"},
+        env=os.environ | {"COLUMNS": str(WIDTH), "TERM": "dumb"},
         stdout=its_end,
         stderr=subprocess.PIPE,  # no terminal: no progress
     ) as process:
@@ -54,8 +60,20 @@ def run(command: str, folder: str) -> str:
     os.close(terminal)
     if process.returncode:
         raise SystemExit(f"{command}: {printed.decode()}")
-    lines = [line.rstrip() for line in printed.decode().splitlines()]
+    said = [line for line in printed.decode().splitlines() if not PROGRESS.search(line)]
+    lines = [folded(line) for line in said]
     return f"$ cfamc-zoo {command}\n" + "\n".join(lines).rstrip() + "\n"
+
+
+def folded(line: str) -> str:
+    """A line as wide as the terminal; a longer one goes on below, between words."""
+    line = line.rstrip()
+    return line if len(line) <= WIDTH else fill(line, WIDTH, break_on_hyphens=False)
+
+
+def put(printed: str, page: Path) -> None:
+    text = page.read_text("utf-8")
+    page.write_text(TOUR.sub(lambda _: f"```\n{printed}```\n", text), "utf-8")
 
 
 def main() -> None:
@@ -65,8 +83,8 @@ def main() -> None:
         images.mkdir()
         for row, image in enumerate(sample.images):
             Image.fromarray(image).save(images / f"{row:04}.png")
-        printed = "\n".join(run(command, folder) for command in COMMANDS)
-    README.write_text(TOUR.sub(lambda _: f"```\n{printed}```\n", README.read_text()))
+        for page, commands in COMMANDS.items():
+            put("\n".join(run(command, folder) for command in commands), page)
 
 
 if __name__ == "__main__":
