@@ -18,6 +18,7 @@ from typing import Any
 FIGURES = Path(__file__).with_name("plan.json")
 BLOCK = re.compile(r"(?<=<!-- plan -->\n).*?(?=<!-- /plan -->)", re.DOTALL)
 CORE_HOUR, REQUESTS = 0.04, 0.0004  # dollars: a core's hour, a thousand requests to a store
+IMAGES = {10**8: "100 million", 10**10: "10 billion"}
 HOUR = 3600  # seconds
 NETWORK = 1.25e9  # bytes a second: 10 Gbit/s
 
@@ -30,12 +31,12 @@ def render(figures: dict[str, Any], core_hour: float, thousand_requests: float) 
         "| images | model | files | core hours | cores for a day | read | written | cost |",
         "|---|---|---|--:|--:|--:|--:|--:|",
     ]
-    for n in (10**8, 10**10):
+    for n, images in IMAGES.items():
         for case in figures["cases"]:
             hours = n / case["images_per_core_second"] / HOUR
             cost = hours * core_hour + n / 1000 * thousand_requests
             lines.append(
-                f"| 10^{len(str(n)) - 1} | {case['model']} | {case['files']} | {hours:,.0f} | "
+                f"| {images} | {case['model']} | {case['files']} | {hours:,.0f} | "
                 f"{hours / 24:,.0f} | {_bytes(n * case['bytes_per_image'])} | "
                 f"{_bytes(n * case['bytes_per_row']['float32'])} | ${cost:,.0f} |"
             )

@@ -31,7 +31,7 @@ def crops() -> None:
     recipe = load_recipe("cf-amc-ssl")
     image = torch.from_numpy(load_dataset("cifar10-sample").images[IMAGE]).movedim(-1, 0)[None]
     views = make_views(image, recipe.views, torch.Generator().manual_seed(3))[:CROPS]
-    encoder = cfamc_zoo.load("resnet18-thin-cifar10-free")
+    encoder = cfamc_zoo.load("resnet18-cifar10-free")
 
     def disagreement(x: Any) -> Any:
         return invariance(F.normalize(encoder(x, "representation"), dim=1)[:, None])
@@ -41,7 +41,7 @@ def crops() -> None:
     rows = [views, (0.5 + 10 * delta).clamp(0, 1), views + delta]
     names = ["crops", "perturbation,\ntimes ten", "what the\nnetwork sees"]
     figure, axes = pyplot.subplots(3, CROPS + 2, figsize=(9, 2.8), facecolor=BACKGROUND)
-    figure.subplots_adjust(left=0.01, right=0.99, top=0.93, bottom=0.03, wspace=0.08, hspace=0.08)
+    figure.subplots_adjust(left=0.01, right=0.99, top=0.9, bottom=0.03, wspace=0.08, hspace=0.08)
     for axis in axes.flat:
         axis.axis("off")
     axes[0][0].imshow(image[0].movedim(0, -1))
@@ -64,6 +64,7 @@ def free() -> None:
     for replay in range(3):
         x = 1.9 + 2.4 * replay
         _box(axis, x, 0.95, "one forward and\none backward pass", INK)
+        axis.text(x + 0.05, 1.66, f"replay {replay + 1}", color=FADED, fontsize=9)
         _arrow(axis, x + 0.85, 1.55, x + 0.85, 2.0, WEIGHTS)
         axis.text(x + 0.85, 2.1, "weights step down", color=WEIGHTS, ha="center", fontsize=9)
         _arrow(axis, x + 0.85, 0.9, x + 0.85, 0.5, PIXELS)

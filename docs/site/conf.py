@@ -9,7 +9,7 @@ from cfamc_zoo.version import __version__
 
 project = "cfamc-zoo"
 author = "the authors of cfamc-zoo"
-copyright = "Apache-2.0"
+copyright = "the authors of cfamc-zoo, Apache-2.0"
 release = version = __version__
 
 extensions = [
@@ -24,6 +24,7 @@ myst_enable_extensions = ["colon_fence", "dollarmath"]
 myst_heading_anchors = 3
 nb_execution_mode = "off"  # the tour has its outputs, and a test runs it
 
+default_role = "py:obj"  # what docstrings have between backticks
 autodoc_typehints = "description"
 autodoc_member_order = "bysource"
 napoleon_google_docstring = True

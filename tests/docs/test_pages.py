@@ -10,7 +10,7 @@ from cfamc_zoo.training import estimate
 from tests.docs.showing import perform
 
 SITE = Path(__file__).parents[2] / "docs/site"
-PAGES = sorted(SITE.glob("*/*.md"))
+PAGES = sorted([*SITE.glob("*.md"), *SITE.glob("*/*.md")])
 FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.DOTALL | re.MULTILINE)
 
 
