@@ -35,4 +35,4 @@ def test_a_commands_help_has_its_text_and_options(name, capsys):
     assert COMMANDS[name].line in said
     assert "-h, --help" in said
     if "--model" in said:
-        assert re.search(r"\[default: (the best|what the file names)\]", " ".join(said.split()))
+        assert re.search(r"\[default: (the smallest|what the file names)\]", " ".join(said.split()))
