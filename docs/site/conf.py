@@ -20,7 +20,6 @@ extensions = [
     "generated",
 ]
 exclude_patterns = ["_build"]
-myst_enable_extensions = ["colon_fence"]
 myst_heading_anchors = 3
 nb_execution_mode = "off"  # the tour has its outputs, and a test runs it
 
