@@ -19,19 +19,18 @@ from PIL import Image
 
 from cfamc_zoo.datasets import load_dataset
 
+README = Path(__file__).parent.parent / "README.md"
 TOUR = re.compile(r"(?<=<!-- tour -->\n).*?(?=<!-- /tour -->)", re.DOTALL)
-ROOT = Path(__file__).parent.parent
+COMMANDS = (
+    "list",
+    "embed images/ -o vectors.parquet",
+    "attack --eps 8/255",
+    "train cf-amc-ssl-thin --data cifar10-sample --set max_steps=2 -o run",
+)
+VERIFY = Path(__file__).parent / "site/how-to/verify.md"
+PAGES = {README: COMMANDS, VERIFY: ("verify resnet18-thin-cifar10-free --limit 100",)}
 WIDTH = 80
 PROGRESS = re.compile(r": [\d,]+ of [\d,]+, .* left\b")  # a line of it, where a command takes long
-COMMANDS = {
-    ROOT / "README.md": (
-        "list",
-        "embed images/ -o vectors.parquet",
-        "attack --eps 8/255",
-        "train cf-amc-ssl-thin --data cifar10-sample --set max_steps=2 -o run",
-    ),
-    ROOT / "docs/site/how-to/verify.md": ("verify resnet18-thin-cifar10-free --limit 100",),
-}
 
 
 def run(command: str, folder: str) -> str:
@@ -83,7 +82,7 @@ def main() -> None:
         images.mkdir()
         for row, image in enumerate(sample.images):
             Image.fromarray(image).save(images / f"{row:04}.png")
-        for page, commands in COMMANDS.items():
+        for page, commands in PAGES.items():
             put("\n".join(run(command, folder) for command in commands), page)
 
 
