@@ -23,8 +23,8 @@ README = Path(__file__).parent.parent / "README.md"
 TOUR = re.compile(r"(?<=<!-- tour -->\n).*?(?=<!-- /tour -->)", re.DOTALL)
 COMMANDS = (
     "list",
-    "embed images/ -o vectors.parquet",
-    "attack --eps 8/255",
+    "embed images/ -m resnet18-cifar10-free -o vectors.parquet",
+    "attack -m resnet18-cifar10-free --eps 8/255 --limit 100",
     "train cf-amc-ssl-thin --data cifar10-sample --set max_steps=2 -o run",
 )
 VERIFY = Path(__file__).parent / "site/how-to/verify.md"
