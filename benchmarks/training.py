@@ -24,12 +24,12 @@ import torch
 from PIL import Image
 from torch import nn
 from torch.nn import functional as F
-from torch.utils.flop_counter import FlopCounterMode
 from torchvision import transforms as T
 
 from cfamc_zoo.allocator import keep_freed_memory
 from cfamc_zoo.datasets import load_dataset
 from cfamc_zoo.training.batches import Batches
+from cfamc_zoo.training.cost import flop_per_pass
 from cfamc_zoo.training.engine import Engine
 from cfamc_zoo.training.recipe import Recipe, load_recipe
 from cfamc_zoo.zoo.network.encoder import Encoder, build_projector
@@ -161,14 +161,6 @@ def hardware(device: torch.device) -> dict[str, float]:
     }
 
 
-def flop_per_crop(recipe: Recipe) -> float:
-    """Of a forward and a backward pass: three times those of the forward pass."""
-    encoder = Encoder(recipe.encoder, projector=build_projector(recipe.encoder)).eval()
-    with FlopCounterMode(display=False) as counter, torch.no_grad():
-        encoder(torch.zeros(1, 3, 32, 32), "projection")
-    return 3.0 * counter.get_total_flops()
-
-
 def median_seconds(step: Callable[[], object], times: int, device: torch.device) -> float:
     """Of one call; three calls come first and are left out (allocation, compilation)."""
     seconds = []
@@ -218,7 +210,7 @@ def main() -> None:
 
     def add(name: str, step: Callable[[int], None]) -> None:
         rate = crops_per_second(step, recipe, arguments.batches, device)
-        share = rate * flop_per_crop(recipe) / machine["bf16_matmul_tflop_per_s"] / 1e12
+        share = rate * flop_per_pass(recipe) / machine["bf16_matmul_tflop_per_s"] / 1e12
         ratio = rate / rows[0]["crops_per_second"] if rows else 1.0
         rows.append({"name": name, "crops_per_second": rate, "ratio": ratio, "share": share})
         print(f"{name:48} {rate:10,.1f} crops/s {ratio:6.2f}x {100 * share:5.1f}%", flush=True)
@@ -243,7 +235,7 @@ def main() -> None:
             "recipe": recipe.name,
             "settings": arguments.set,
             **machine,
-            "flop_per_crop": flop_per_crop(recipe),
+            "flop_per_crop": flop_per_pass(recipe),
             "rows": rows,
             "threads": torch.get_num_threads(),
             "torch": torch.__version__,

@@ -1,20 +1,30 @@
 """The tables of the generated pages, from runs whose numbers are known."""
 
-import importlib.util
 import json
+import re
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from cfamc_zoo.training.recipe import load_recipe
 from cfamc_zoo.zoo.release.results import OWN_PROTOCOL, row_of, rows_text
+from tests.test_measure import script
 
 ROOT = Path(__file__).parent.parent
 HERE = {"versions": {}, "device": "cpu"}
 
 
-def row(value, eps="", n=10_000, data="cifar10", protocol=OWN_PROTOCOL, norm="linf"):
-    attack = {"attack": "PGD-20", "norm": norm, "eps": eps, "steps": 20, "restarts": 1}
+def row(
+    value,
+    eps="",
+    n=10_000,
+    data="cifar10",
+    protocol=OWN_PROTOCOL,
+    norm="linf",
+    attack="PGD-20",
+):
+    attack = {"attack": attack, "norm": norm, "eps": eps, "steps": 20, "restarts": 1}
     measured = {"metric": "accuracy", "data": data, "n": n, "value": value, "low": 0.0}
     measured |= {"high": 100.0, **(attack if eps else {})}
     return row_of(measured, protocol=protocol, command="again", here=HERE)
@@ -22,11 +32,10 @@ def row(value, eps="", n=10_000, data="cifar10", protocol=OWN_PROTOCOL, norm="li
 
 @pytest.fixture
 def generate(tmp_path, monkeypatch):
-    found = importlib.util.spec_from_file_location("generate", ROOT / "docs/generate.py")
-    module = importlib.util.module_from_spec(found)
-    found.loader.exec_module(module)
-    monkeypatch.setattr(module, "ROOT", tmp_path)
-    return module
+    (tmp_path / "docs").mkdir()
+    (tmp_path / "docs/paper.json").write_text('{"source": "somewhere", "rows": []}')
+    (tmp_path / "docs/published.json").write_text("[]")
+    return script(ROOT / "docs/generate.py", monkeypatch, tmp_path)
 
 
 @pytest.fixture
@@ -36,8 +45,8 @@ def add(tmp_path):
         folder.mkdir(parents=True)
         lines = [{"seconds": 60.0}, {"seconds": 5430.0}]
         (folder / "metrics.jsonl").write_text("\n".join(map(json.dumps, lines)) + "\n")
-        recipe = {"name": "cf-amc-ssl", "data": "cifar10", "epochs": 10, "max_steps": most}
-        recipe |= {"batch_size": 100, "seed": 3, "encoder": {"width": width}}
+        settings = [f"max_steps={most}", "seed=3", f"encoder.width={width}"]
+        recipe = load_recipe("cf-amc-ssl", settings).to_json()
         made = {"device": "cuda", "torch": "2.9", "steps": steps}
         (folder / "run.json").write_text(json.dumps({"recipe": recipe, "provenance": made}))
         (folder / "results.json").write_bytes(rows_text(rows))
@@ -95,11 +104,10 @@ def test_every_protocol_has_its_own_line_with_its_own_clean_accuracy(generate):
     }
 
 
-def test_no_radius_is_left_out_and_none_is_needed(generate, add, tmp_path):
+def test_no_radius_is_left_out_and_none_is_needed(generate, add):
     add("a", row(75.5), row(33.0, "16/255"), row(60.0, "2/255"), row(44.0, "0.5", norm="l2"))
     add("b", row(50.0, "8/255"))
     add("c", row(75.5))
-    (tmp_path / "docs/paper.json").write_text('{"source": "somewhere", "rows": []}')
     text = generate.results()
     assert "| attack | clean | 2/255 | 4/255 | 8/255 | 16/255 | 0.5 |" in text
     own = f"| {OWN_PROTOCOL} | cifar10 | 10000"
@@ -116,3 +124,143 @@ def test_a_run_that_goes_on_is_in_no_table(generate, add, tmp_path):
     going.mkdir()
     (going / "metrics.jsonl").write_text('{"seconds": 60.0}\n')
     assert generate.readme_table() == before
+
+
+BOARD = {
+    "source": "a leaderboard",
+    "protocol": "its own protocol",
+    "views": 2,
+    "rows": [
+        {"encoder": "Theirs", "pretraining": "900 epochs", "epochs": 900}
+        | {"cifar10": {"clean": 81.5, "autoattack": 46.25}},
+        {"encoder": "Others", "pretraining": "90 epochs", "epochs": 90}
+        | {"cifar10": {"clean": 71.5, "autoattack": 36.25}},
+    ],
+}
+
+
+@pytest.fixture
+def board(generate, add, tmp_path):
+    """Two encoders of ours, of which one met AutoAttack on few images; and two published ones."""
+    ensemble = row(22.5, "8/255", n=1000, data="cifar10-sample", attack="AutoAttack")
+    add("resnet18-cifar10-a", *WHOLE, ensemble)
+    add("resnet18-thin-cifar10-b", row(60.0), row(20.0, "8/255"), width=16)
+    (tmp_path / "docs/published.json").write_text(json.dumps([BOARD]))
+    return generate
+
+
+def rows_of(page):
+    """The table rows of a page: each the texts of its cells."""
+    found = re.findall(r"<tr><td.*?</tr>", page, re.DOTALL)
+    return [
+        [" ".join(re.sub("<[^>]+>", " ", cell).split()) for cell in re.findall(r"<td.*?</td>", r)]
+        for r in (line.replace("\n", " ") for line in found)
+    ]
+
+
+def test_the_leaderboard_puts_ours_beside_what_was_published(board):
+    text, page = board.results(), board.leaderboard()
+    interval = "(0.00–100.00)"
+    few = f"22.50 {interval} on 1,000 images of cifar10-sample"
+    ours = [f"75.50 {interval}", f"50.25 {interval}", f"30.12 {interval}", few]
+    assert rows_of(page)[0][:5] == ["resnet18-cifar10-a", *ours]
+    assert f"| `resnet18-cifar10-a` | {' | '.join(ours)} | 90.5 minutes on cuda |" in text
+    theirs = ["Theirs", "81.50", "–", "–", "46.25", "900 epochs"]
+    assert [cells[:6] for cells in rows_of(page) if cells[0] == "Theirs"] == [theirs]
+    assert "| Theirs | 81.50 | - | - | 46.25 | 900 epochs | over " in text
+    assert page.index("Measured here") < page.index("<b>Published</b>: a leaderboard; its own")
+    assert "| **Published: a leaderboard; its own protocol** |" in text
+
+
+def test_what_is_beside_the_accuracies_comes_from_the_files_of_a_run(board, tmp_path):
+    run = tmp_path / "docs/runs/resnet18-cifar10-a"
+    here = {"versions": {"onnxruntime": "1.2"}, "device": "cpu: some processor"}
+    head = {"knn_accuracy": 80.0, "knn_k": 20, "n": 10_000, "feature": "representation"}
+    moved = {"data": "cifar100", "feature": "backbone", "train_images": 50_000, "n": 10_000}
+    for part, found in {
+        "heads": [{}, head],
+        "transfer": moved | {"test_accuracy": 55.5, "low": 54.5, "high": 56.5} | here,
+        "latency": {"feature": "backbone", "threads": 1, "batch": 64, "repeats": {"1": 9, "64": 3}}
+        | {"image_ms": 12.34, "images_per_second": 98.7, **here},
+        "size": {"parameters": {"backbone": 11_000_000, "representation": 2_300_000}}
+        | {"bytes": 26_700_000, "files": ["model.safetensors"]},
+    }.items():
+        (run / f"{part}.json").write_text(json.dumps(found))
+    wanted = ["80.00 (79.20–80.77)", "cifar100 55.50 (54.50–56.50)", "12.3 ms", "99/s"]
+    wanted += ["13.3 million", "26.7 MB"]
+    text, page = board.results(), board.leaderboard()
+    assert ["resnet18-cifar10-a", *wanted] in rows_of(page)
+    assert f"| `resnet18-cifar10-a` | {' | '.join(wanted)} |" in text
+    assert ["resnet18-thin-cifar10-b", *6 * ["-"]] in rows_of(page)
+    assert "with 1 thread of cpu: some processor" in text
+    assert "with 1 thread of cpu: some processor" in page
+
+
+def test_a_picture_has_the_robust_above_and_the_cheap_on_the_left(board):
+    from board import sections
+    from scatter import scatters
+
+    (section,) = sections(board.runs(), board.ROOT / "docs")
+    entries = [entry for group in section.groups for entry in group.entries]
+    over_clean, over_cost = (
+        {mark.name: mark for mark in chart.marks}
+        for chart in scatters(section, [entry.flop for entry in entries])
+    )
+    assert set(over_clean) == {"resnet18-a", "resnet18-thin-b", "Theirs", "Others"}
+
+    def ordered(marks, place):
+        return sorted(marks, key=lambda name: place(marks[name]))
+
+    robust = ["resnet18-thin-b", "resnet18-a", "Others", "Theirs"]
+    for marks in (over_clean, over_cost):
+        assert ordered(marks, lambda mark: -mark.dots[0].y) == robust
+    accurate = ["resnet18-thin-b", "Others", "resnet18-a", "Theirs"]
+    assert ordered(over_clean, lambda mark: mark.dots[0].x) == accurate
+    dear = ["resnet18-thin-b", "resnet18-a", "Others", "Theirs"]
+    assert ordered(over_cost, lambda mark: mark.dots[0].x) == dear
+    assert ordered(over_clean, lambda mark: mark.radius) == dear
+    (pgd, ensemble) = over_clean["resnet18-a"].dots
+    assert (pgd.ensemble, ensemble.ensemble) == (False, True)
+    assert ensemble.y > pgd.y
+    assert {name for name, mark in over_cost.items() if mark.least} == {"Theirs", "Others"}
+
+
+def test_names_in_a_crowd_hide_nothing(board, tmp_path):
+    from board import sections
+    from scatter import box_of, scatters
+
+    crowd = [
+        {"encoder": f"encoder {i}", "pretraining": "-", "epochs": 900}
+        | {"cifar10": {"clean": 80 + i / 4, "autoattack": 45 + i % 3}}
+        for i in range(9)
+    ]
+    (tmp_path / "docs/published.json").write_text(json.dumps([BOARD | {"rows": crowd}]))
+    (section,) = sections(board.runs(), board.ROOT / "docs")
+    for chart in scatters(section, [1e15, 1e18]):
+        names = [mark.spot.box for mark in chart.marks if mark.spot]
+        assert len(names) > len(chart.marks) / 2
+        dots = [box_of(mark, dot) for mark in chart.marks for dot in mark.dots]
+        for i, name in enumerate(names):
+            assert not any(name.meets(other) for other in [*names[:i], *dots])
+
+
+def test_the_leaderboard_is_one_file_that_needs_no_script(board):
+    page = board.leaderboard()
+    assert page.count("<svg") > 2
+    assert not re.search(r"<script|<link(?! rel=\"icon\" href=\"data:,\")|src=|url\(|@import", page)
+
+
+def test_check_finds_a_stale_leaderboard(board, tmp_path, monkeypatch, capsys):
+    (tmp_path / "README.md").write_text("<!-- table -->\n<!-- /table -->")
+    monkeypatch.setattr("sys.argv", ["generate.py"])
+    assert board.main() == 0
+    monkeypatch.setattr("sys.argv", ["generate.py", "--check"])
+    assert board.main() == 0
+    published = tmp_path / "docs/published.json"
+    published.write_text(published.read_text().replace("46.25", "46.35"))
+    capsys.readouterr()
+    assert board.main() == 1
+    assert capsys.readouterr().out.split("\n")[:2] == [
+        "stale: results.md",
+        "stale: leaderboard.html",
+    ]

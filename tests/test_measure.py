@@ -18,6 +18,7 @@ ROOT = Path(__file__).parent.parent
 
 def script(path, monkeypatch, root):
     """A file of the repository that is no part of the package, for a repository at `root`."""
+    monkeypatch.syspath_prepend(path.parent)  # as Python does for a script
     found = importlib.util.spec_from_file_location(path.stem, path)
     module = importlib.util.module_from_spec(found)
     found.loader.exec_module(module)

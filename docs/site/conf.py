@@ -32,6 +32,7 @@ napoleon_numpy_docstring = False
 html_theme = "furo"
 html_title = "cfamc-zoo"
 html_static_path = ["_static"]
+html_extra_path = ["../leaderboard.html"]
 html_css_files = ["site.css"]
 highlight_language = "text"
 html_show_sphinx = False
