@@ -15,8 +15,6 @@ import json
 import platform
 import shlex
 import statistics
-import subprocess
-import sys
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime
@@ -27,9 +25,10 @@ import numpy as np
 import torch
 
 from cfamc_zoo.datasets import load_dataset
-from cfamc_zoo.evaluation.heads.fitting import default_feature
+from cfamc_zoo.evaluation.heads.fitting import ProbeSettings, default_feature, fit_release
 from cfamc_zoo.evaluation.heads.linear import extract
 from cfamc_zoo.evaluation.heads.neighbours import NEIGHBOURS, nearest_votes
+from cfamc_zoo.progress import shown
 from cfamc_zoo.zoo.catalogue.resolve import resolve
 from cfamc_zoo.zoo.device import environment
 from cfamc_zoo.zoo.images.preprocess import to_input
@@ -42,23 +41,19 @@ OTHER = {"cifar10": "cifar100", "cifar100": "cifar10"}  # what a head is fitted 
 FEATURE = "backbone"  # what `embed` writes, and what transfer is measured on elsewhere
 BATCH, REPEATS = 64, {1: 200, 64: 12}  # images at a time, and how often each size is run
 SEED = 0
+CPU = torch.device("cpu")
 
 
-def transfer(release: Release, model: str) -> dict[str, Any]:
+def transfer(release: Release) -> dict[str, Any]:
     """A linear head on the frozen features, of the data that the encoder was not trained on."""
     data = OTHER[release.config.recipe["data"]]
-    words = ["probe", "-m", model, "--data", data, "--features", FEATURE, "--seed", f"{SEED}"]
-    done = subprocess.run(
-        [sys.executable, "-m", "cfamc_zoo", *words, "--device", "cpu", "--json"],
-        stdout=subprocess.PIPE,
-        check=True,
-        text=True,
-    )
-    named = ["probe", "-m", release.config.name, *words[3:]]
-    return {"command": shlex.join(["cfamc-zoo", *named]), **json.loads(done.stdout)}
+    settings = ProbeSettings(FEATURE, seed=SEED)
+    fitted = fit_release(release, data, settings, device=CPU, say=print, progress=shown)
+    words = ["probe", "-m", release.config.name, "--data", data, "--features", FEATURE]
+    return {"command": shlex.join(["cfamc-zoo", *words, "--seed", f"{SEED}"]), **fitted.to_json()}
 
 
-def latency(release: Release, model: str) -> dict[str, Any]:
+def latency(release: Release) -> dict[str, Any]:
     """One image, and images a second of a batch, in ONNX Runtime with one thread.
 
     Other programs can only make a run longer: the shortest of many tells what the model takes.
@@ -90,7 +85,7 @@ def timed(session: Callable[[np.ndarray], object], images: np.ndarray, times: in
     return seconds
 
 
-def size(release: Release, model: str) -> dict[str, Any]:
+def size(release: Release) -> dict[str, Any]:
     """Parameters, and bytes of the files that `embed` reads."""
     encoder = load_encoder(release)
     parts = {"backbone": encoder.backbone, "representation": encoder.representation}
@@ -104,12 +99,16 @@ def size(release: Release, model: str) -> dict[str, Any]:
     }
 
 
-def neighbours(release: Release, model: str) -> dict[str, Any]:
+def neighbours(release: Release) -> dict[str, Any]:
     """k-NN on the data that the encoder was trained on, as `cfamc-zoo measure` has it in heads."""
-    data, device = release.config.recipe["data"], torch.device("cpu")
+    data = release.config.recipe["data"]
     train, test = load_dataset(data, "train"), load_dataset(data, "test")
     encoder, feature = load_encoder(release), default_feature(release)
-    x, asked = (extract(encoder, part.images, feature, device=device) for part in (train, test))
+    with shown(f"{feature} of {data}", len(train) + len(test)) as bar:
+        x, asked = (
+            extract(encoder, part.images, feature, device=CPU, advance=bar.advance)
+            for part in (train, test)
+        )
     voted = nearest_votes(x, torch.from_numpy(train.labels), asked, len(train.classes))
     correct = int((voted == torch.from_numpy(test.labels)).sum())
     return {
@@ -117,12 +116,12 @@ def neighbours(release: Release, model: str) -> dict[str, Any]:
         "feature": feature,
         "n": len(test),
         "knn_accuracy": 100 * correct / len(test),
-        "knn_k": NEIGHBOURS,
+        "knn_k": min(NEIGHBOURS, len(train)),
         "seed": SEED,
     }
 
 
-PARTS: dict[str, Callable[[Release, str], dict[str, Any]]] = {
+PARTS: dict[str, Callable[[Release], dict[str, Any]]] = {
     "transfer": transfer,
     "latency": latency,
     "size": size,
@@ -144,7 +143,7 @@ def processor() -> str:
 def recorded(release: Release, part: str, found: dict[str, Any]) -> dict[str, Any]:
     """What was found, with what it was found with."""
     again = f"python tools/transfer_and_speed.py {release.config.name} --only {part}"
-    here = environment(torch.device("cpu"))
+    here = environment(CPU)
     return {
         "command": again,
         "sha256": release.digest,
@@ -164,7 +163,7 @@ def main() -> None:
     folder = ROOT / "docs/runs" / release.config.name
     folder.mkdir(parents=True, exist_ok=True)
     for part in arguments.only:
-        found = recorded(release, part, PARTS[part](release, arguments.model))
+        found = recorded(release, part, PARTS[part](release))
         (folder / f"{part}.json").write_text(json.dumps(found, indent=2) + "\n", "utf-8")
 
 
