@@ -17,14 +17,16 @@ from cfamc_zoo.evaluation.intervals import wilson
 from cfamc_zoo.training.cost import flop_per_pass, passes_per_image
 from cfamc_zoo.training.recipe import Recipe, load_recipe, recipe_from_json
 from cfamc_zoo.zoo.release import wording
-from cfamc_zoo.zoo.release.results import Rows, accuracies, headline, partial_images
+from cfamc_zoo.zoo.release.results import OWN_PROTOCOL, Rows, accuracies, headline, partial_images
 
 TRAINING_IMAGES = 50_000  # of either CIFAR set
 RADIUS, ENSEMBLE = "8/255", "AutoAttack"
 PGD = ("4/255", RADIUS)
 # What is measured of every encoder, by the name of its column.
 COLUMNS = {"": "clean", **{eps: f"PGD {eps}" for eps in PGD}, ENSEMBLE: f"{ENSEMBLE} {RADIUS}"}
-OURS = "Measured here"
+OURS = (
+    f"Measured here: {OWN_PROTOCOL}; on the whole test split where nothing else is said, in float32"
+)
 LEFT_OUT = (
     "Common corruptions are left out: the package that makes them (imagecorruptions) was last "
     "released in 2020 and does not run with today's numpy and scikit-image."
