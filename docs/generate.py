@@ -153,7 +153,12 @@ def results() -> str:
         parts.append("")
     if paper.get("taught"):
         parts += beside_teachers(paper["taught"], trained)
-    parts += ["## Every run", ""]
+    return "\n".join([*parts, *every_run(trained)])
+
+
+def every_run(trained: Sequence[dict[str, Any]]) -> list[str]:
+    """What was measured of each, by every protocol."""
+    parts = ["## Every run", ""]
     for run in trained:
         recipe, made = run["recipe"], run["provenance"]
         radii = radii_of(run["results"])
@@ -173,7 +178,7 @@ def results() -> str:
             told = cells(rows, radii)
             parts.append(f"| {protocol} | {data} | {rows[0].n} | {attack} | {told} |")
         parts.append("")
-    return "\n".join(parts)
+    return parts
 
 
 def leaderboard() -> str:
