@@ -298,9 +298,8 @@ def told_latency(found: Any) -> str:
     return (
         f"Latency: {found['feature']} features in ONNX Runtime {found['versions']['onnxruntime']}"
         f" with {wording.counted(found['threads'], 'thread')} of {found['device']}; one image, and "
-        f"images a second in batches of {found['batch']}: the best of "
-        f"{' and '.join(str(times) for times in found['repeats'].values())} runs, beside other "
-        "work of the machine."
+        f"images a second in batches of {found['batch']}: the best run of "
+        f"{found['tried_seconds']:g} seconds, beside other work of the machine."
     )
 
 
