@@ -122,7 +122,7 @@ def sections(trained: Sequence[dict[str, Any]], docs: Path) -> list[Section]:
         docs: the folder docs/.
     """
     found = []
-    for data in NAMED:
+    for data in dict.fromkeys([*NAMED, *(run["recipe"]["data"] for run in trained)]):
         ours = [run for run in trained if run["recipe"]["data"] == data]
         groups = [Group(OURS, True, [own(run) for run in ours]), *published(data, docs)]
         sorted_groups = [

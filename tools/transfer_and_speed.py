@@ -47,7 +47,12 @@ CPU = torch.device("cpu")
 
 def transfer(release: Release) -> dict[str, Any]:
     """A linear head on the frozen features, of the data that the encoder was not trained on."""
-    data = OTHER[release.config.recipe["data"]]
+    own = release.config.recipe["data"]
+    if own not in OTHER:
+        raise SystemExit(
+            f"{release.config.name} was trained on {own}; transfer is between CIFAR sets"
+        )
+    data = OTHER[own]
     settings = ProbeSettings(FEATURE, seed=SEED)
     fitted = fit_release(release, data, settings, device=CPU, say=print, progress=shown)
     words = ["probe", "-m", release.config.name, "--data", data, "--features", FEATURE]
