@@ -304,7 +304,7 @@ def told_latency(found: Any) -> str:
 
 
 def told_size(found: Any) -> str:
-    return f"Size: {' and '.join(found['files'])}, what `cfamc-zoo embed` reads."
+    return f"Size: {' and '.join(found['files'])}, which embedding reads."
 
 
 def told_neighbours(found: Any) -> str:
@@ -317,8 +317,8 @@ def told_neighbours(found: Any) -> str:
 TOLD = (told_neighbours, told_transfer, told_latency, told_size)
 COST = (
     "What pretraining computes is counted, not measured: passes of the network forward and "
-    "backward, of every view and every step of an attack, as the recipe has them. Where it says "
-    "over, steps of attacks, or what made a teacher, are not in it."
+    "backward, of every view and every step of an attack, as the recipe has them; of encoders "
+    "whose recipe is not in the package, their epochs and two views. Where it says over, steps of attacks, or what made a teacher, are not in it."
 )
 
 
