@@ -318,7 +318,8 @@ TOLD = (told_neighbours, told_transfer, told_latency, told_size)
 COST = (
     "What pretraining computes is counted, not measured: passes of the network forward and "
     "backward, of every view and every step of an attack, as the recipe has them; of encoders "
-    "whose recipe is not in the package, their epochs and two views. Where it says over, steps of attacks, or what made a teacher, are not in it."
+    "whose recipe is not in the package, their epochs and two views. Where it says over, "
+    "steps of attacks, or what made a teacher, are not in it."
 )
 
 
