@@ -1,7 +1,7 @@
 """Writes what pages take from the package itself, before Sphinx reads them.
 
-reference/commands.md comes from the command line; models.md, heads.md and attacks.md in _static/
-from the registry and from the rows of docs/runs.
+reference/commands.md comes from the command line; json-fields.md in _static/ from its schemas;
+models.md, heads.md and attacks.md there from the registry and from the rows of docs/runs.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import typer.main
+from json_fields import json_fields
 
 from cfamc_zoo.cli.app import COMMANDS, app
 from cfamc_zoo.zoo.catalogue.registry import AT_4, AT_8, CLEAN, bundled_folder, list_models
@@ -53,6 +54,7 @@ def write(sphinx: Any = None) -> None:
         "_static/models.md": models(),
         "_static/heads.md": heads(rows),
         "_static/attacks.md": attacks(rows),
+        "_static/json-fields.md": json_fields(COMMANDS),
     }.items():
         SITE.joinpath(file).write_text(text, encoding="utf-8")
 

@@ -65,12 +65,12 @@ def furnished(workspace, trained, exported, monkeypatch, tmp_path_factory):
 
 
 @pytest.fixture
-def hub(exported, monkeypatch, tmp_path_factory):
+def hub(exported, tmp_path_factory):
     """A Hub on loopback with two releases on it."""
     files = {f.name: f.read_bytes() for f in exported.iterdir()}
     hub = Hub()
     hub.organizations = ["cfamc-zoo", "me"]
     for repo in ("cfamc-zoo/an-encoder", "somebody/their-encoder"):
         hub.add(repo, files)
-    with client_of(hub, monkeypatch, tmp_path_factory.mktemp("cache")):
+    with client_of(hub, tmp_path_factory.mktemp("cache")):
         yield hub

@@ -26,8 +26,8 @@ def hub():
 
 
 @pytest.fixture
-def address(hub, monkeypatch, tmp_path):
-    with client_of(hub, monkeypatch, tmp_path / "cache") as address:
+def address(hub, tmp_path):
+    with client_of(hub, tmp_path / "cache") as address:
         yield address
 
 

@@ -39,14 +39,14 @@ def published(tmp_path_factory):
         Image.fromarray(pixels).resize((260, 200)).save(folder / f"photos/{i}.png")
     release = folder / "convnext"
     inside.cfamc_zoo("export", f"timm:{NAME}", "--weights", "random", "-o", release)
-    with pytest.MonkeyPatch.context() as patched, client_of(hub, patched, folder / "mine"):
+    with client_of(hub, folder / "mine"):
         inside.cfamc_zoo("push", release, REPO)
     return hub, release, folder / "photos"
 
 
 @pytest.fixture
-def address(published, monkeypatch, tmp_path):
-    with client_of(published[0], monkeypatch, tmp_path / "empty/hub") as address:
+def address(published, tmp_path):
+    with client_of(published[0], tmp_path / "empty/hub") as address:
         yield address
 
 

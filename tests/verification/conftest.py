@@ -13,8 +13,8 @@ from cfamc_zoo.evaluation.protocols import load_protocol
 from cfamc_zoo.evaluation.records import Terms, measure
 from cfamc_zoo.export.card import renew_card
 from cfamc_zoo.zoo.release.config import FileRecord
-from cfamc_zoo.zoo.release.folder import PROBE, open_release, write_files
-from cfamc_zoo.zoo.release.results import OWN_PROTOCOL
+from cfamc_zoo.zoo.release.folder import PROBE, RESULTS, open_release, write_files
+from cfamc_zoo.zoo.release.results import OWN_PROTOCOL, AccuracyRow, read_results, rows_text
 
 IMAGES = 40
 PROTOCOL = f"""
@@ -27,15 +27,21 @@ settings = {{ steps = 2 }}
 """
 
 
+def without_head(release, folder):
+    """A copy of a release whose head `measure` will make."""
+    shutil.copytree(release, folder)
+    (folder / PROBE).unlink()
+    config = open_release(folder).config
+    files = {name: record for name, record in config.files.items() if name != PROBE}
+    write_files(folder, replace(config, files=files), {})
+    return folder
+
+
 @pytest.fixture(scope="session")
 def measured(tiny_release, tmp_path_factory):
     """The tiny release with its head and its accuracies; do not write into it."""
     root = tmp_path_factory.mktemp("measured")
-    folder = shutil.copytree(tiny_release, root / "tiny")
-    release = open_release(folder)
-    (folder / PROBE).unlink()
-    files = {name: record for name, record in release.config.files.items() if name != PROBE}
-    write_files(folder, replace(release.config, files=files), {})
+    folder = without_head(tiny_release, root / "tiny")
     (root / "own.toml").write_text(PROTOCOL)
     terms = Terms(torch.device("cpu"), "cifar10-sample", limit=IMAGES)
     renew_card(measure(folder, [load_protocol(str(root / "own.toml"))], terms))
@@ -81,3 +87,11 @@ def repin(folder, *names):
     files = release.config.files | files
     release = write_files(folder, replace(release.config, files=files), {})
     renew_card(release)
+
+
+def change_rows(folder, change):
+    """results.json with each accuracy row as `change` has it, pinned anew."""
+    rows = read_results(open_release(folder))
+    changed = [change(row) if isinstance(row, AccuracyRow) else row for row in rows]
+    (folder / RESULTS).write_bytes(rows_text(changed))
+    repin(folder, RESULTS)

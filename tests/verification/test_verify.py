@@ -26,29 +26,15 @@ from cfamc_zoo.zoo.release.folder import (
     open_release,
     write_files,
 )
-from cfamc_zoo.zoo.release.results import (
-    AccuracyRow,
-    accuracies,
-    parse_rows,
-    read_results,
-    rows_text,
-)
+from cfamc_zoo.zoo.release.results import accuracies, parse_rows, read_results
 
-from .conftest import IMAGES, repin
+from .conftest import IMAGES, change_rows, repin
 
 CLEAN, PGD = "clean, cifar10-sample", "PGD-2 1/255, cifar10-sample"
 
 
 def failed(findings):
     return {s: f["verdict"] for s, f in findings.items() if f["verdict"] == "does not hold"}
-
-
-def change_rows(folder, change):
-    """results.json with each accuracy row as `change` has it, pinned anew."""
-    rows = read_results(open_release(folder))
-    changed = [change(row) if isinstance(row, AccuracyRow) else row for row in rows]
-    (folder / RESULTS).write_bytes(rows_text(changed))
-    repin(folder, RESULTS)
 
 
 def change_tensors(folder, name, change):
