@@ -7,8 +7,10 @@ from hashlib import sha256
 
 import pytest
 import torch
+from safetensors.torch import load, save
 
 from cfamc_zoo.cli.app import run
+from cfamc_zoo.evaluation.intervals import wilson
 from cfamc_zoo.evaluation.protocols import load_protocol
 from cfamc_zoo.evaluation.records import Terms, measure
 from cfamc_zoo.export.card import renew_card
@@ -17,6 +19,7 @@ from cfamc_zoo.zoo.release.folder import PROBE, RESULTS, open_release, write_fil
 from cfamc_zoo.zoo.release.results import OWN_PROTOCOL, AccuracyRow, read_results, rows_text
 
 IMAGES = 40
+CLEAN, PGD = "clean, cifar10-sample", "PGD-2 1/255, cifar10-sample"
 PROTOCOL = f"""
 text = "{OWN_PROTOCOL}"
 [head]
@@ -95,3 +98,21 @@ def change_rows(folder, change):
     changed = [change(row) if isinstance(row, AccuracyRow) else row for row in rows]
     (folder / RESULTS).write_bytes(rows_text(changed))
     repin(folder, RESULTS)
+
+
+def change_tensors(folder, name, change):
+    """A file of weights with another value, its size as it was."""
+    content = (folder / name).read_bytes()
+    length = int.from_bytes(content[:8], "little")
+    metadata = json.loads(content[8 : 8 + length]).get("__metadata__")
+    (folder / name).write_bytes(save(change(load(content)), metadata))
+
+
+def claim_more(row):
+    """Every image stands, consistently."""
+    low, high = (round(100 * end, 4) for end in wilson(row.n, row.n))
+    return replace(row, correct="1" * row.n, value=100.0, low=low, high=high)
+
+
+def failed(findings):
+    return {s: f["verdict"] for s, f in findings.items() if f["verdict"] == "does not hold"}
