@@ -53,11 +53,21 @@ def test_the_mean_may_be_right_by_luck_and_the_images_others(card, verify):
         assert numbers["differing"] > numbers["allowed"]
 
 
-def test_a_row_whose_command_measures_something_else_does_not_hold(card, verify):
-    change_rows(card, lambda row: replace(row, command=row.command.replace("1/255", "0.001/255")))
-    code, findings, said = verify(card)
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda row: replace(row, command=row.command.replace("1/255", "0.001/255")),
+        lambda row: replace(row, norm="l2"),
+        lambda row: replace(row, seed=row.seed + 1),
+        lambda row: replace(row, data="cifar10"),
+    ],
+)
+def test_a_row_whose_command_measures_something_else_does_not_hold(card, verify, change):
+    change_rows(card, lambda row: change(row) if row.attack else row)
+    code, findings, said = verify(card, "--limit", 4)
     assert code == 1
-    assert findings[PGD]["verdict"] == "does not hold"
+    assert list(failed(findings).values()) == ["does not hold"]
+    assert findings[CLEAN]["verdict"] == "holds"
     assert "its command measures something else than it says" in said
 
 
@@ -84,6 +94,14 @@ def test_without_verdicts_a_count_that_is_far_off_lowers_the_claim(card, verify)
     change_rows(card, lambda row: replace(claim_more(row), correct=""))
     code, findings, _ = verify(card)
     assert (code, findings[PGD]["verdict"]) == (1, "lowered")
+
+
+def test_a_part_of_the_images_lowers_a_claim_whose_interval_is_above_its_own(card, verify):
+    change_rows(card, lambda row: replace(claim_more(row), correct=""))
+    code, findings, _ = verify(card, "--limit", 10)
+    assert (code, findings[PGD]["verdict"]) == (1, "lowered")
+    assert findings[CLEAN]["verdict"] == "does not hold"
+    assert findings[CLEAN]["tolerance"] == "95% intervals"
 
 
 def test_rows_of_data_that_is_not_here_cannot_be_checked(card, verify):

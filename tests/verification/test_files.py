@@ -69,6 +69,16 @@ def test_a_card_from_before_the_name_was_known_still_follows(card, verify, pinne
     assert findings[CARD]["verdict"] == findings[CONFIG]["verdict"] == "holds"
 
 
+def test_of_an_altered_card_the_line_is_told_that_was_altered(card, verify, pinned):
+    """Not one that is worded otherwise since the name is known."""
+    pinned(open_release(card).config_sha256)
+    text = (card / CARD).read_text()
+    (card / CARD).write_text(f"{text}Best of all.\n")
+    code, findings, _ = verify(card, "--limit", 4)
+    assert code == 1
+    assert findings[CARD]["measured"] == f"line {len(text.splitlines()) + 1} is other"
+
+
 def test_what_bears_a_known_name_must_be_what_the_registry_pins(card, verify, pinned):
     pinned(open_release(card).config_sha256)
     change_rows(card, claim_more)
