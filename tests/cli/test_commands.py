@@ -48,7 +48,7 @@ def process(*arguments, code=0, **options):
         (["attack", "--attack", "pdg"], "did you mean pgd"),
         (["attack", "--start", "zeros"], "did you mean zero"),
         (["attack", "--limit", "0"], "--limit"),
-        (["attack", "--data", "cifar100-sample"], "did you mean cifar10-sample"),
+        (["attack", "--data", "cifar10-smple"], "did you mean cifar10-sample"),
         (["attack", "--probe", "gone.safetensors"], "is not a file"),
         (["attack", "--device", "cuda:9"], "0 CUDA devices"),
         (["probe", "--features", "backbones"], "did you mean backbone"),

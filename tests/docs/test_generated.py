@@ -18,7 +18,9 @@ SITE = Path(__file__).parents[2] / "docs/site"
 def generated():
     found = importlib.util.spec_from_file_location("generated", SITE / "generated.py")
     module = importlib.util.module_from_spec(found)
-    found.loader.exec_module(module)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(SITE)  # as Sphinx has it
+        found.loader.exec_module(module)
     return module
 
 

@@ -65,7 +65,7 @@ def test_every_row_that_was_published_is_of_a_protocol_that_is_known(file):
 def test_the_sample_is_attacked_where_there_is_one():
     own, clean = load_protocol("own"), load_protocol("clean-head")
     assert own.data("cifar10") == ["cifar10", "cifar10-sample"]
-    assert own.data("cifar100") == ["cifar100"]
+    assert own.data("cifar100") == ["cifar100", "cifar100-sample"]
     assert own.data("photos/") == ["photos/"]
     assert clean.data("cifar10") == ["cifar10"]
 

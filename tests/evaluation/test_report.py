@@ -222,7 +222,8 @@ def test_the_card_is_on_the_hub_or_in_the_folder(tiny_release, tmp_path, monkeyp
     assert card_of("some/model@main", release) == "https://huggingface.co/some/model"
     spec = list_models()[0]
     assert card_of(spec.name, release) == f"https://huggingface.co/{spec.repo}"
-    assert card_of(None, release).startswith("https://huggingface.co/")
+    known = dataclasses.replace(release, config=dataclasses.replace(release.config, name=spec.name))
+    assert card_of(None, known) == f"https://huggingface.co/{spec.repo}", "by its own name"
     (tmp_path / "none").mkdir()
     bare = dataclasses.replace(release, folder=tmp_path / "none")
     assert card_of(str(tmp_path / "none"), bare) == ""
