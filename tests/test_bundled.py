@@ -36,7 +36,7 @@ BUNDLED = [spec.name for spec in list_models() if spec.bundled]
 AUTOATTACK = "linear head chosen for robustness; AutoAttack"
 GOLDEN = Path(__file__).parent / "golden.npz"
 # What is attacked here, of the sample's 1,000: an image costs the full width twelve times as much.
-ATTACKED = {"resnet18-thin-cifar10-free": 1000, "resnet18-cifar10-free": 40}
+ATTACKED = {"resnet18-thin-cifar10-free": 1000, "resnet18-cifar10-free": 20}
 
 
 @pytest.fixture(scope="module")
@@ -105,12 +105,14 @@ def test_attacking_the_sample_gives_what_the_card_says_image_by_image(name, samp
         assert different <= max(1, n // 200), said.metric
 
 
-def test_verify_finds_the_claims_to_hold_image_by_image(capsys):
-    assert run(["verify", default_model(), "--limit", "60", "--json"]) == 0
+@pytest.mark.parametrize("name", BUNDLED)
+def test_verify_finds_the_claims_to_hold_image_by_image(name, capsys):
+    n = min(60, ATTACKED[name])
+    assert run(["verify", name, "--limit", str(n), "--json"]) == 0
     found = json.loads(capsys.readouterr().out)["findings"]
     compared = [f["numbers"] for f in found if "differing" in f["numbers"]]
     assert len(compared) == 3
-    assert {(numbers["images"], numbers["allowed"]) for numbers in compared} == {(60, 1)}
+    assert {(numbers["images"], numbers["allowed"]) for numbers in compared} == {(n, 1)}
     assert {f["verdict"] for f in found} == {"holds", "left out"}
 
 
