@@ -21,6 +21,7 @@ from cfamc_zoo.training.start import start_from
 from cfamc_zoo.training.teacher import teacher_for
 from cfamc_zoo.version import __version__
 from cfamc_zoo.zoo.catalogue.resolve import RELEASE
+from cfamc_zoo.zoo.device import described
 from cfamc_zoo.zoo.release.config import FORMAT_VERSION, ReleaseConfig
 from cfamc_zoo.zoo.release.loading import save_release
 
@@ -207,7 +208,7 @@ def _release(job: Job, result: Result, device: torch.device) -> Path:
     provenance = {
         "cfamc-zoo": __version__,
         "torch": torch.__version__,
-        "device": str(device),
+        "device": described(device),
         "data": job.recipe.data,
         "method": job.recipe.objective.method,
         **recorded(job.run),

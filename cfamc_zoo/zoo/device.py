@@ -44,13 +44,18 @@ def find_device(name: str | None) -> torch.device:
     return device
 
 
+def described(device: torch.device) -> str:
+    """A device with its maker's name, as results and releases record it: "cuda: NVIDIA H200"."""
+    name = platform.processor() or platform.machine()
+    if device.type == "cuda":
+        name = torch.cuda.get_device_name(device)
+    return f"{device.type}: {name}"
+
+
 def environment(device: torch.device) -> dict[str, Any]:
     """Versions and device, as results record them."""
     import onnxruntime
 
-    name = platform.processor() or platform.machine()
-    if device.type == "cuda":
-        name = torch.cuda.get_device_name(device)
     return {
         "versions": {
             "cfamc-zoo": __version__,
@@ -58,5 +63,5 @@ def environment(device: torch.device) -> dict[str, Any]:
             "onnxruntime": onnxruntime.__version__,
             "python": platform.python_version(),
         },
-        "device": f"{device.type}: {name}",
+        "device": described(device),
     }
