@@ -17,6 +17,7 @@ from typing import Any
 
 from board import conditions, markdown, sections
 from leaderboard_page import page
+from research_page import research
 
 from cfamc_zoo.datasets import NAMED
 from cfamc_zoo.export.card import render_body, render_entry
@@ -344,6 +345,8 @@ def main() -> int:
         ROOT / "docs/embedding.md": embedding(),
         ROOT / "README.md": TABLE.sub(lambda _: readme_table(), readme),
     }
+    if (tried := ROOT / "docs/research").exists():
+        wanted[ROOT / "docs/research.md"] = research(tried)
     stale = [p for p, text in wanted.items() if not p.exists() or p.read_text() != text]
     if "--check" in sys.argv:
         print("\n".join(f"stale: {p.name}" for p in stale) or "up to date")

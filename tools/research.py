@@ -1,11 +1,11 @@
-"""Ideas for training, each tried for the same processor time on a small network.
+"""Ideas for training, each tried for the same time on a small network.
 
-    python tools/research.py views-8 averaged --seed 0 --minutes 10
+    python tools/research.py views-8 averaged --seed 0
     python tools/research.py --list
 
 One thread. A tenth of the training images is held out and measured; the test split is not read.
-How many batches the time buys is found by trying some, so that a schedule ends with it, and other
-work on the machine changes nothing.
+Time is counted in batches of the first idea: what a batch of another one costs is found by running
+some of both in turn, so that a schedule ends with its time and other work changes nothing.
 """
 
 from __future__ import annotations
@@ -57,6 +57,8 @@ DECAY = 0.1  # of the head: what the released thin encoder's was chosen to be
 TRIED = 5  # batches, to see what one costs
 CPU = torch.device("cpu")
 OUT = ROOT / "docs/research"
+# Of the first idea, to see what one of its batches takes: any images do.
+UNIT = np.random.default_rng(0).integers(0, 256, (250, 32, 32, 3), np.uint8)
 Rows = dict[str, dict[str, float]]
 
 
@@ -200,14 +202,15 @@ class SharedFree(FreeAdversary):
 
 @dataclass(frozen=True)
 class Trial:
-    """An idea with a seed, for so many seconds of a processor; its runs are kept in a folder.
+    """An idea with a seed, for the time of so many batches of the first idea.
 
-    A stage that another idea shares is trained once; what it took counts for both.
+    Its runs are kept in a folder. A stage that another idea shares is trained once; what it took
+    counts for both.
     """
 
     idea: Idea
     seed: int
-    seconds: float
+    batches: int
     runs: Path
 
     def recipe(self, stage: Stage) -> Recipe:
@@ -225,17 +228,17 @@ class Trial:
         for stage in self.idea.stages:
             recipe = self.recipe(stage)
             sized = fit_all(images, Preprocess(size=recipe.size))
-            key = hashlib.sha256(repr((recipe, stage.share, self.seconds, told)).encode())
+            key = hashlib.sha256(repr((recipe, stage.share, self.batches, told)).encode())
             run = self.runs / f"{stage.recipe}-{key.hexdigest()[:12]}"
             run.mkdir(parents=True, exist_ok=True)
-            before, what = trained(recipe, sized, run, before, self.seconds * stage.share)
+            before, what = trained(recipe, sized, run, before, self.batches * stage.share)
             told.append({"recipe": stage.recipe, "settings": stage.settings, **what})
         assert before is not None
         return before, told
 
 
 def trained(
-    recipe: Recipe, images: np.ndarray, run: Path, before: Encoder | None, seconds: float
+    recipe: Recipe, images: np.ndarray, run: Path, before: Encoder | None, time: float
 ) -> tuple[Encoder, dict[str, Any]]:
     """One stage, its cosine as long as its time, and how much that was.
 
@@ -243,14 +246,14 @@ def trained(
         images: (N, S, S, 3) uint8, of which it sees as many as it has time for.
         run: folder; what lies there already is not trained again.
         before: the network to start from, and to learn from.
-        seconds: of a processor.
+        time: in batches of the first idea.
     """
     plan = run / "plan.json"
     if not plan.exists():
-        cost = seconds_a_batch(recipe, images, before, run.name)
-        steps = max(1, int(seconds / cost))
+        cost = price(recipe, images, before, run.name)
+        steps = max(1, int(time / cost))
         epochs = math.ceil(steps * recipe.batch_size / len(images))
-        plan.write_text(json.dumps({"seconds_a_batch": cost, "steps": steps, "epochs": epochs}))
+        plan.write_text(json.dumps({"price": cost, "steps": steps, "epochs": epochs}))
     planned = json.loads(plan.read_text())
     epochs = planned["epochs"]
     recipe = replace(recipe, epochs=epochs, checkpoint_steps=1_000_000)
@@ -265,22 +268,33 @@ def trained(
         teacher=teacher_of(recipe, before, run.name),
     )
     assert result.encoder is not None
-    spent = result.step * planned["seconds_a_batch"]
-    return result.encoder.eval(), {"batches": result.step, "processor_seconds": round(spent, 1)}
+    return result.encoder.eval(), {"batches": result.step, "price": round(planned["price"], 4)}
 
 
-def seconds_a_batch(recipe: Recipe, images: np.ndarray, before: Encoder | None, name: str) -> float:
-    """Of a processor: the least of some batches, since other work can only add to it."""
+def price(recipe: Recipe, images: np.ndarray, before: Encoder | None, name: str) -> float:
+    """What a batch costs, in batches of the first idea.
+
+    The two are run in turn: what else the machine does makes both slower alike.
+
+    Args:
+        images: (N, S, S, 3) uint8 of the recipe's size.
+    """
     start = start_of(before)
-    engine = Engine(
+    own = Engine(
         recipe, images, CPU, start.encoder if start else None, teacher_of(recipe, before, name)
     )
-    took = []
-    for number in range(TRIED):
-        begun = time.process_time()
-        engine.step(number)
-        took.append(time.process_time() - begun)
-    return min(took)
+    (stage,) = IDEAS[BASE].stages
+    base = Engine(load_recipe(stage.recipe, stage.settings), UNIT, CPU)
+    took = [[seconds(engine, number) for engine in (own, base)] for number in range(TRIED)]
+    ours, theirs = np.median(took, axis=0)
+    return float(ours / theirs)
+
+
+def seconds(engine: Engine, number: int) -> float:
+    """Of a processor, for one batch."""
+    begun = time.process_time()
+    engine.step(number)
+    return time.process_time() - begun
 
 
 def start_of(before: Encoder | None) -> Start | None:
@@ -329,7 +343,7 @@ def main() -> None:
     parser.add_argument("ideas", nargs="*", metavar="IDEA")
     parser.add_argument("--list", action="store_true")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--minutes", type=float, default=10)
+    parser.add_argument("--batches", type=int, default=150, help="of the first idea: the time")
     parser.add_argument("--runs", type=Path, default=ROOT / "runs/research")
     arguments = parser.parse_args()
     if arguments.list:
@@ -339,19 +353,19 @@ def main() -> None:
     keep_freed_memory()
     train_images, held_out = split()
     for name in arguments.ideas:
-        trial = Trial(IDEAS[name], arguments.seed, 60 * arguments.minutes, arguments.runs)
+        trial = Trial(IDEAS[name], arguments.seed, arguments.batches, arguments.runs)
         encoder, stages = trial.train(train_images.images)
         found = {
             "idea": name,
             "text": trial.idea.text,
             "expected": trial.idea.expected,
             "seed": trial.seed,
-            "minutes": arguments.minutes,
+            "time": arguments.batches,
             "stages": stages,
             "feature": trial.idea.feature,
             "percent": measured(encoder, trial.idea.feature, train_images, held_out),
             "command": f"python tools/research.py {name} --seed {trial.seed} "
-            f"--minutes {arguments.minutes:g}",
+            f"--batches {arguments.batches}",
             **environment(CPU),
         }
         with atomic_file(OUT / f"{name}-{trial.seed}.json") as path:

@@ -60,16 +60,16 @@ def test_a_stage_goes_on_from_the_one_before_and_is_trained_once(
 ):
     first = research.Stage("cf-amc-ssl-thin", TINY, share=0.5)
     second = research.Stage("cf-amc-ssl-thin", (*TINY, "optimizer.lr=1e-9"), share=0.5)
-    monkeypatch.setattr(research, "seconds_a_batch", lambda *a: 1.0)
-    alone = research.Trial(research.Idea("", "", (first,)), 0, 4.0, tmp_path)
-    both = research.Trial(research.Idea("", "", (first, second)), 0, 4.0, tmp_path)
+    monkeypatch.setattr(research, "price", lambda *a: 1.0)
+    alone = research.Trial(research.Idea("", "", (first,)), 0, 4, tmp_path)
+    both = research.Trial(research.Idea("", "", (first, second)), 0, 4, tmp_path)
     start, told = alone.train(images)
     assert [what["batches"] for what in told] == [2]
-    monkeypatch.setattr(research, "seconds_a_batch", lambda *a: pytest.fail("planned already"))
+    monkeypatch.setattr(research, "price", lambda *a: pytest.fail("planned already"))
     again, _ = alone.train(images)
-    monkeypatch.setattr(research, "seconds_a_batch", lambda *a: 1.0)
+    monkeypatch.setattr(research, "price", lambda *a: 1.0)
     after, told = both.train(images)
-    assert [what["processor_seconds"] for what in told] == [2.0, 2.0]
+    assert [what["batches"] for what in told] == [2, 2]
     for a, b, c in zip(*(e.parameters() for e in (start, again, after)), strict=True):
         assert torch.equal(a, b)
         assert torch.allclose(a, c, atol=1e-4), "at that rate it stays where it starts"
@@ -78,9 +78,9 @@ def test_a_stage_goes_on_from_the_one_before_and_is_trained_once(
 def test_a_cosine_ends_with_its_time_over_as_many_epochs_as_it_takes(
     research, images, tmp_path, monkeypatch
 ):
-    monkeypatch.setattr(research, "seconds_a_batch", lambda *a: 1.0)
+    monkeypatch.setattr(research, "price", lambda *a: 1.0)
     stage = research.Stage("cf-amc-ssl-thin", (*TINY, "optimizer.schedule=cosine"))
-    trial = research.Trial(research.Idea("", "", (stage,)), 0, 24.0, tmp_path)
+    trial = research.Trial(research.Idea("", "", (stage,)), 0, 24, tmp_path)
     _, (told,) = trial.train(images)
     assert told["batches"] == 24, "of 40 images: three epochs of 8"
     (log,) = tmp_path.glob("*/metrics.jsonl")
@@ -96,7 +96,7 @@ def trial(idea, at_4, at_8, seed=0, feature="representation"):
         "text": idea.upper(),
         "expected": "more",
         "seed": seed,
-        "minutes": 8.0,
+        "time": 150,
         "stages": [{"batches": 1000}],
         "feature": feature,
         "percent": {k: {"value": v, "n": n} for k, (v, n) in percent.items()},
