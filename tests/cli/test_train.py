@@ -80,6 +80,7 @@ def test_a_folder_of_photos_is_trained_on_at_the_recipes_size(tmp_path, sample, 
     assert "started with other images of 'my photos'" in other.stderr
 
 
+@pytest.mark.sweep
 def test_the_recipe_for_photographs_at_96_pixels_goes_from_a_folder_to_vectors(tmp_path):
     """At 64, its own size, the page on training on one's own images is run."""
     folder, run = tmp_path / "photos", tmp_path / "run"
