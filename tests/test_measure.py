@@ -1,6 +1,5 @@
 """The whole flow that makes a model: train, measure, release, card, tables."""
 
-import importlib.util
 import json
 import sys
 from pathlib import Path
@@ -11,6 +10,7 @@ from cfamc_zoo.cli.app import run
 from cfamc_zoo.evaluation.records import read_records
 from cfamc_zoo.zoo.release.folder import CARD, PROBE, open_release
 from cfamc_zoo.zoo.release.results import OWN_PROTOCOL, accuracies, differences, read_results
+from tests import scripts
 from tests.cli.test_train import TINY
 
 ROOT = Path(__file__).parent.parent
@@ -18,10 +18,7 @@ ROOT = Path(__file__).parent.parent
 
 def script(path, monkeypatch, root):
     """A file of the repository that is no part of the package, for a repository at `root`."""
-    monkeypatch.syspath_prepend(path.parent)  # as Python does for a script
-    found = importlib.util.spec_from_file_location(path.stem, path)
-    module = importlib.util.module_from_spec(found)
-    found.loader.exec_module(module)
+    module = scripts.script(path)
     monkeypatch.setattr(module, "ROOT", root)
     return module
 

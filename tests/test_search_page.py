@@ -1,19 +1,17 @@
 """The page that shows one search with two encoders."""
 
-import importlib.util
 from pathlib import Path
 
 import pytest
+
+from tests.scripts import script
 
 ROOT = Path(__file__).parent.parent
 
 
 @pytest.fixture
 def page():
-    found = importlib.util.spec_from_file_location("search_page", ROOT / "docs/search_page.py")
-    module = importlib.util.module_from_spec(found)
-    found.loader.exec_module(module)
-    return module
+    return script(ROOT / "docs/search_page.py")
 
 
 def test_both_encoders_answer_the_same_queries(page, tiny_release, sample, tmp_path):

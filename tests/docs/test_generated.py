@@ -1,6 +1,5 @@
 """What the site takes from the package is whole, and Markdown shows it as it stands."""
 
-import importlib.util
 import re
 from pathlib import Path
 
@@ -10,18 +9,14 @@ from markdown_it import MarkdownIt
 from cfamc_zoo.cli.app import COMMANDS
 from cfamc_zoo.zoo.catalogue.registry import AT_8, list_models
 from tests.docs.test_examples import examples_of, parameters_of
+from tests.scripts import script
 
 SITE = Path(__file__).parents[2] / "docs/site"
 
 
 @pytest.fixture(scope="module")
 def generated():
-    found = importlib.util.spec_from_file_location("generated", SITE / "generated.py")
-    module = importlib.util.module_from_spec(found)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.syspath_prepend(SITE)  # as Sphinx has it
-        found.loader.exec_module(module)
-    return module
+    return script(SITE / "generated.py")
 
 
 def read(markdown):

@@ -1,11 +1,11 @@
 """The tables of what `--json` prints say what the schemas do."""
 
-import importlib.util
 from pathlib import Path
 
 import pytest
 
 from cfamc_zoo.cli.app import COMMANDS
+from tests.scripts import script
 
 FILE = Path(__file__).parents[2] / "docs/site/json_fields.py"
 
@@ -13,10 +13,7 @@ FILE = Path(__file__).parents[2] / "docs/site/json_fields.py"
 @pytest.fixture(scope="module")
 def sections():
     """By command, the rows of its tables: field, what it is, meaning."""
-    found = importlib.util.spec_from_file_location(FILE.stem, FILE)
-    module = importlib.util.module_from_spec(found)
-    found.loader.exec_module(module)
-    text = module.json_fields(COMMANDS)
+    text = script(FILE).json_fields(COMMANDS)
     sections = {}
     for section in text.split("## ")[1:]:
         lines = [line for line in section.splitlines() if line.startswith("| `")]

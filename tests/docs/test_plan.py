@@ -1,18 +1,16 @@
 """The plan for many machines on its page is the one that its figures give."""
 
-import importlib.util
 import json
 from pathlib import Path
+
+from tests.scripts import script
 
 ROOT = Path(__file__).parents[2]
 PAGE = ROOT / "docs/site/how-to/cluster.md"
 
 
 def plan():
-    spec = importlib.util.spec_from_file_location("plan", ROOT / "benchmarks/plan.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return script(ROOT / "benchmarks/plan.py")
 
 
 def test_the_page_shows_what_the_figures_give():

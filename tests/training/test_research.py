@@ -1,8 +1,6 @@
 """Ideas tried at equal time, and the page of what came of them."""
 
-import importlib.util
 import json
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -10,20 +8,13 @@ import pytest
 import torch
 
 from cfamc_zoo.training.recipe import load_recipe
+from tests.scripts import script
 
 ROOT = Path(__file__).parent.parent.parent
 TINY = (
     *("encoder.width=4", "encoder.representation=16", "encoder.projection=8"),
     *("batch_size=4", "views.count=2"),
 )
-
-
-def script(path):
-    found = importlib.util.spec_from_file_location(path.stem, path)
-    module = importlib.util.module_from_spec(found)
-    sys.modules[path.stem] = module  # where its dataclasses look for what their fields are
-    found.loader.exec_module(module)
-    return module
 
 
 @pytest.fixture(scope="module")
@@ -53,6 +44,14 @@ def test_views_that_share_a_perturbation_move_as_their_sum_says(research):
     shared = research.Shared(0.1, views=2).steepest(gradient)
     assert shared.flatten().tolist() == [1, 1, 1, 1]
     assert research.Linf(0.1).steepest(gradient).flatten().tolist() == [1, -1, -1, 1]
+
+
+def test_a_batch_costs_what_it_takes_beside_one_of_the_first_idea(research, images, monkeypatch):
+    monkeypatch.setattr(research, "Engine", lambda recipe, *rest: recipe)
+    monkeypatch.setattr(research, "seconds", lambda recipe, number: number + recipe.replays)
+    one = load_recipe("cf-amc-ssl-thin", [*TINY, "adversary.replays=1"])
+    middle = research.TRIED // 2
+    assert research.price(one, images, None, "") == (middle + 1) / (middle + 3)
 
 
 def test_a_stage_goes_on_from_the_one_before_and_is_trained_once(

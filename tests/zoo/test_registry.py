@@ -1,6 +1,5 @@
 """Models by name: exact accuracies, and entries of models that are on the Hub alone."""
 
-import importlib.util
 import json
 import shutil
 import sys
@@ -17,6 +16,7 @@ from cfamc_zoo.zoo.catalogue import entry, registry
 from cfamc_zoo.zoo.catalogue.registry import AT_8, CLEAN, default_model, find_model, list_models
 from cfamc_zoo.zoo.release.folder import open_release
 from cfamc_zoo.zoo.release.results import OWN_PROTOCOL, headline, row_of, summarize
+from tests.scripts import script
 
 ROOT = Path(__file__).parent.parent.parent
 HERE = {"versions": {}, "device": "cpu"}
@@ -31,14 +31,6 @@ def row(value, data="cifar10", n=10_000, protocol=OWN_PROTOCOL, **attack):
 
 def spec_of(*rows):
     return replace(find_model(default_model()), results=summarize([*rows]))
-
-
-def script(path):
-    """A file of the repository that is no part of the package."""
-    found = importlib.util.spec_from_file_location(path.stem, path)
-    module = importlib.util.module_from_spec(found)
-    found.loader.exec_module(module)
-    return module
 
 
 @pytest.mark.parametrize(
