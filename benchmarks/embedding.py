@@ -68,7 +68,7 @@ def full_width(folder: Path) -> Path:
     config = ReleaseConfig(
         FORMAT_VERSION, "resnet18", architecture, Preprocess(), {}, {}, {}, "Apache-2.0"
     )
-    sample = load_dataset("cifar10-sample").first(8)
+    sample = load_dataset("cifar10-sample", limit=8)
     export_release(encoder, config, folder, images=sample.images, data=sample.name)
     return folder
 

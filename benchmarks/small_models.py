@@ -58,7 +58,7 @@ def load_small(name: str, folder: Path) -> nn.Module:
 
 def _train(model: nn.Module, *, robust: bool, steps: int) -> None:
     """Fast adversarial training (arXiv 2001.03994) or plain training, with a falling rate."""
-    data = load_dataset("cifar10", "train").first(10_000)
+    data = load_dataset("cifar10", "train", limit=10_000)
     images = torch.from_numpy(data.images).permute(0, 3, 1, 2).float() / 255
     labels = torch.from_numpy(data.labels)
     torch.manual_seed(0)

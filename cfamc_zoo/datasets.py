@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import io
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
@@ -20,7 +20,9 @@ from cfamc_zoo.errors import DataError, UnknownNameError, UsageError
 if TYPE_CHECKING:  # the names alone are light
     import numpy as np
 
-Split = Literal["train", "test"]
+    from cfamc_zoo.parquet import Encoded
+
+Part = Literal["train", "test"]
 
 
 @dataclass(frozen=True)
@@ -87,29 +89,68 @@ def base_of(name: str) -> str:
     return name.removesuffix(SAMPLE)
 
 
-def load_dataset(name: str, split: Split = "test") -> LabelledImages:
+def load_dataset(name: str, split: Part = "test", *, limit: int | None = None) -> LabelledImages:
     """Reads a data set.
 
     Args:
         name: one of NAMED, or of SAMPLES (test rows only).
         split: which part of a named set.
+        limit: the first so many rows; no others are decoded.
 
     Raises:
         UnknownNameError: no such set.
         DataError: its files cannot be had or read.
     """
-    if name in SAMPLES:
-        if split == "train":
-            raise UsageError(f"{name!r} holds test images only; give {base_of(name)} to train on")
-        file = resources.files("cfamc_zoo") / "samples" / SAMPLES[name]
-        with resources.as_file(file) as path:
-            return read_parquet([path], name=name, label=NAMED[base_of(name)].label)
+    stored = find_dataset(name, split)
+    labels = stored.labels[:limit]
+    return LabelledImages(decode(stored, range(len(labels)), name), labels, stored.classes, name)
+
+
+def find_dataset(name: str, split: Part = "test") -> Encoded:
+    """A data set, its images not decoded yet; arguments and errors of `load_dataset`."""
+    from cfamc_zoo.parquet import read_encoded
+
     if name in NAMED:
-        return read_parquet(_files(name, split), name=name, label=NAMED[name].label)
-    raise UnknownNameError("data set", name, [*NAMED, *SAMPLES])
+        return read_encoded(_files(name, split), label=NAMED[name].label)
+    if name not in SAMPLES:
+        raise UnknownNameError("data set", name, [*NAMED, *SAMPLES])
+    if split == "train":
+        raise UsageError(f"{name!r} holds test images only; give {base_of(name)} to train on")
+    file = resources.files("cfamc_zoo") / "samples" / SAMPLES[name]
+    with resources.as_file(file) as path:
+        return read_encoded([path], label=NAMED[base_of(name)].label)
 
 
-def _files(name: str, split: Split) -> list[Path]:
+def decode(stored: Encoded, rows: Iterable[int], name: str) -> np.ndarray:
+    """Images of one size.
+
+    Args:
+        rows: which.
+        name: of the set, for errors.
+
+    Returns:
+        (N, H, W, 3) uint8 RGB.
+
+    Raises:
+        DataError: an image cannot be decoded, or they are of several sizes.
+    """
+    import numpy as np
+    from PIL import Image
+
+    images = []
+    for row in rows:
+        try:
+            with Image.open(io.BytesIO(stored.images[row] or b"")) as image:
+                images.append(np.asarray(image.convert("RGB")))
+        except OSError as error:
+            raise DataError(f"{name!r}: image {row} cannot be decoded: {error}") from error
+    sizes = {image.shape for image in images}
+    if len(sizes) != 1:
+        raise DataError(f"{name!r} has images of {len(sizes)} sizes; they must be of one size")
+    return np.stack(images)
+
+
+def _files(name: str, split: Part) -> list[Path]:
     source = NAMED[name]
     root = os.environ.get("CFAMC_ZOO_DATA")
     folder = Path(root) / name / source.folder if root else None
@@ -121,7 +162,7 @@ def _files(name: str, split: Split) -> list[Path]:
     return files
 
 
-def _from_hub(name: str, source: Source, split: Split) -> Path:
+def _from_hub(name: str, source: Source, split: Part) -> Path:
     from huggingface_hub import snapshot_download
 
     try:
@@ -150,28 +191,3 @@ def _reason(error: Exception) -> str:
     )
     said = (text for kind, text in words if isinstance(error, kind))
     return next(said, " ".join(str(error).split())[:200] or type(error).__name__)
-
-
-def read_parquet(files: Sequence[Path], *, name: str, label: str) -> LabelledImages:
-    """Parquet of images of one size with a column of labels.
-
-    Raises:
-        DataError: not Parquet, no such columns, an image that cannot be decoded.
-    """
-    import numpy as np
-    from PIL import Image
-
-    from cfamc_zoo.parquet import read_encoded
-
-    encoded = read_encoded(files, label=label)
-    images = []
-    for row, value in enumerate(encoded.images):
-        try:
-            with Image.open(io.BytesIO(value or b"")) as image:
-                images.append(np.asarray(image.convert("RGB")))
-        except OSError as error:
-            raise DataError(f"{name!r}: image {row} cannot be decoded: {error}") from error
-    sizes = {image.shape for image in images}
-    if len(sizes) != 1:
-        raise DataError(f"{name!r} has images of {len(sizes)} sizes; they must be of one size")
-    return LabelledImages(np.stack(images), encoded.labels, encoded.classes, name)

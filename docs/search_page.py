@@ -42,7 +42,7 @@ DATA, EPS, K = "cifar10-sample", "8/255", 10
 
 def write_images(count: int | None) -> list[Path]:
     """The sample as files of the working folder, whose names say their classes."""
-    sample = load_dataset(DATA).first(count)
+    sample = load_dataset(DATA, limit=count)
     paths = []
     for row, (image, label) in enumerate(zip(sample.images, sample.labels, strict=True)):
         paths.append(Path(f"{row:04}-{sample.classes[label]}.png"))

@@ -1,3 +1,4 @@
+import io
 import shutil
 
 import numpy as np
@@ -5,8 +6,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from huggingface_hub import errors
+from PIL import Image
 
-from cfamc_zoo.datasets import load_dataset, read_parquet
+from cfamc_zoo.datasets import load_dataset
 from cfamc_zoo.errors import DataError, UnknownNameError, UsageError
 
 
@@ -82,15 +84,32 @@ def test_unknown_names_and_splits():
         load_dataset("cifar10-sample", "train")
 
 
-def test_parquet_that_is_not_ours(tmp_path):
-    path = tmp_path / "x.parquet"
-    path.write_bytes(b"PAR1 no")
+@pytest.fixture
+def stored(tmp_path, monkeypatch):
+    """A file that is all of CIFAR-10's test split."""
+    path = tmp_path / "cifar10/plain_text/test-00000-of-00001.parquet"
+    path.parent.mkdir(parents=True)
+    monkeypatch.setenv("CFAMC_ZOO_DATA", str(tmp_path))
+    return path
+
+
+def test_parquet_that_is_not_ours(stored):
+    stored.write_bytes(b"PAR1 no")
     with pytest.raises(DataError, match="is not Parquet with images"):
-        read_parquet([path], name="x", label="label")
-    pq.write_table(pa.table({"label": [1, 2]}), path)
+        load_dataset("cifar10")
+    pq.write_table(pa.table({"label": [1, 2]}), stored)
     with pytest.raises(DataError, match="is not Parquet with images"):
-        read_parquet([path], name="x", label="label")
-    image = pa.array([{"bytes": b"junk", "path": None}])
-    pq.write_table(pa.table({"img": image, "label": [1]}), path)
-    with pytest.raises(DataError, match="image 0 cannot be decoded"):
-        read_parquet([path], name="x", label="label")
+        load_dataset("cifar10")
+
+
+def test_only_the_rows_that_are_asked_for_are_decoded(stored, sample):
+    content = io.BytesIO()
+    Image.fromarray(sample.images[0]).save(content, "png")
+    images = [content.getvalue(), content.getvalue(), b"junk"]
+    column = pa.array([{"bytes": image, "path": None} for image in images])
+    pq.write_table(pa.table({"img": column, "label": [1, 0, 1]}), stored)
+    two = load_dataset("cifar10", limit=2)
+    assert (len(two), list(two.labels)) == (2, [1, 0])
+    assert np.array_equal(two.images[1], sample.images[0])
+    with pytest.raises(DataError, match="'cifar10': image 2 cannot be decoded"):
+        load_dataset("cifar10")

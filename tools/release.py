@@ -52,7 +52,7 @@ def make_release(run: Path, name: str, *, folder: Path) -> Release:
             raise SystemExit(f"{run} was measured as {record.asked['name']}; give that --name")
     shutil.rmtree(folder, ignore_errors=True)
     folder.parent.mkdir(parents=True, exist_ok=True)
-    sample = load_dataset("cifar10-sample").first(COMPARED)
+    sample = load_dataset("cifar10-sample", limit=COMPARED)
     release = export_release(
         load_encoder(source),
         replace(source.config, name=name, files={}),
@@ -111,7 +111,7 @@ def main() -> None:
 
 def keep_golden(name: str) -> None:
     """The first images' embeddings, which a test compares with ever after."""
-    images = load_dataset("cifar10-sample").images[:8]
+    images = load_dataset("cifar10-sample", limit=8).images
     kept = dict(np.load(GOLDEN)) if GOLDEN.exists() else {}
     kept[name] = cfamc_zoo.load(name)(torch.from_numpy(to_input(images))).numpy()
     np.savez(GOLDEN, **kept)

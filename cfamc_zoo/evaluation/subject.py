@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from cfamc_zoo.datasets import NAMED, SAMPLES, LabelledImages, load_dataset
+from cfamc_zoo.datasets import NAMED, SAMPLES, LabelledImages, Part, decode, find_dataset
 from cfamc_zoo.errors import DataError, UsageError
 from cfamc_zoo.evaluation.sampling import HELD_OUT, fair_sample, hold_out
 from cfamc_zoo.folders import Labelled, describe, find_labelled, find_parts, name_of
@@ -121,7 +121,7 @@ def measured_images(
 def _measured_rows(name: str, preprocess: Preprocess, say: Say) -> Rows:
     path, own = Path(name), name_of(Path(name))
     if _is_named(name):
-        return _rows_of_set(load_dataset(name, "test"), preprocess)
+        return _rows_of_set(name, "test", preprocess)
     if shards := find_parquet(path):
         if "test" in shards:
             say(f"note: the test files of {own} are measured")
@@ -176,9 +176,9 @@ def fitting_images(
         return _of_own(Path(name), preprocess, limit, seed, say)
     if name in SAMPLES:
         say(f"note: {name} holds test images: fine for trying things out, not for results")
-        return _split(_rows_of_set(load_dataset(name, "test"), preprocess), limit, seed, say)
-    train, test = (_rows_of_set(load_dataset(name, part), preprocess) for part in ("train", "test"))
-    return _both(train, test, limit, seed)
+        return _split(_rows_of_set(name, "test", preprocess), limit, seed, say)
+    train = _rows_of_set(name, "train", preprocess)
+    return _both(train, _rows_of_set(name, "test", preprocess), limit, seed)
 
 
 def _is_named(name: str) -> bool:
@@ -254,15 +254,16 @@ def _split(rows: Rows, limit: int | None, seed: int, say: Say) -> Material:
     )
 
 
-def _rows_of_set(dataset: LabelledImages, preprocess: Preprocess) -> Rows:
-    digest = hashlib.sha256(dataset.name.encode())
-    digest.update(dataset.labels.tobytes())
+def _rows_of_set(name: str, part: Part, preprocess: Preprocess) -> Rows:
+    stored = find_dataset(name, part)
+    digest = hashlib.sha256(name.encode())
+    digest.update(stored.labels.tobytes())
     return Rows(
-        dataset.name,
-        dataset.labels,
-        dataset.classes,
+        name,
+        stored.labels,
+        stored.classes,
         digest.hexdigest(),
-        lambda chosen: fit_all(dataset.images[chosen], preprocess),
+        lambda chosen: fit_all(decode(stored, chosen, name), preprocess),
         "named",
     )
 

@@ -26,7 +26,7 @@ def save(encoder: Encoder, folder: str | Path) -> None:
         ReleaseError: a check failed; nothing is left behind.
         StorageError: it cannot be written; nothing is left behind.
     """
-    sample = load_dataset("cifar10-sample").first(COMPARED)
+    sample = load_dataset("cifar10-sample", limit=COMPARED)
     save_encoder(encoder, folder, images=sample.images, data=sample.name)
 
 
@@ -56,6 +56,6 @@ def push(
             save(model, folder)
         release = open_folder(folder)
         hub.check_pushable(release)
-        check_release(release, load_dataset("cifar10-sample").images[:CHECKED])
+        check_release(release, load_dataset("cifar10-sample", limit=CHECKED).images)
         plan = hub.plan_push(release, repo, visibility=visibility, branch=revision)
         return hub.push(plan).url

@@ -30,7 +30,7 @@ def check_parity(release: Release, terms: Terms) -> Iterator[Finding]:
         if row.metric == "largest relative difference"
     }
     n = min(terms.limit or COMPARED[terms.depth], COMPARED[terms.depth])
-    images = load_dataset(next(iter(SAMPLES))).images[:n]
+    images = load_dataset(next(iter(SAMPLES)), limit=n).images
     for feature, parity in find_parity(release, images).items():
         yield _compared(feature, said.get(feature, f"at most {RELATIVE_LIMIT:g}"), parity)
 
@@ -55,9 +55,8 @@ def check_golden(release: Release, terms: Terms) -> Iterator[Finding]:
         return
     if golden.data not in SAMPLES:
         raise ReleaseError(f"{GOLDEN} is of {golden.data!r}, which is not in the package")
-    images = load_dataset(golden.data).images
-    taken = max(map(len, golden.values.values()), default=0)
-    vectors = vectors_of(release, images[:taken])
+    taken = max(1, *map(len, golden.values.values()))
+    vectors = vectors_of(release, load_dataset(golden.data, limit=taken).images)
     for feature in vectors:
         yield _kept(feature, golden.values.get(feature, []), vectors[feature])
 

@@ -97,7 +97,7 @@ def export(
                 _release(run),
                 single_file.absolute(),
                 kind="classifier" if classifier else "features",
-                images=load_dataset("cifar10-sample").images[:COMPARED],
+                images=load_dataset("cifar10-sample", limit=COMPARED).images,
             )
         if json:
             output.json_result({"file": str(single_file), **checked})
@@ -127,7 +127,7 @@ def export(
             )
         others[PROBE] = probe.read_bytes()
         attach_probe(encoder, others[PROBE], str(probe))
-    sample = load_dataset("cifar10-sample").first(COMPARED)
+    sample = load_dataset("cifar10-sample", limit=COMPARED)
     with output.progress(f"writing and checking {target.name}", None):
         release = export_release(
             encoder,
