@@ -8,8 +8,9 @@ PYTEST := OMP_NUM_THREADS=1 OMP_WAIT_POLICY=PASSIVE $(BIN)/python -m pytest -q -
 
 .PHONY: test test-all lint demo docs docs-links bench clean
 
-# One case at least of every fault and promise; test-all has every case, as CI does.
-test: lint
+# One case at least of every fault and promise; test-all has every case, and style and types, as
+# CI has.
+test: .venv/ready
 	$(PYTEST) -m "not sweep"
 
 test-all: lint

@@ -30,18 +30,16 @@ from cfamc_zoo.zoo.release.results import (
 )
 from cfamc_zoo.zoo.threat import Linf
 from tests import inside
+from tests.sweep import sweep
 
 ROOT = Path(__file__).parent.parent
 BUNDLED = [spec.name for spec in list_models() if spec.bundled]
-# All of them where that is quick; of the larger ones `verify` holds the rest.
-SMALLEST = [
-    name if name == default_model() else pytest.param(name, marks=pytest.mark.sweep)
-    for name in BUNDLED
-]
+# The larger ones take minutes.
+SMALLEST = [name if name == default_model() else sweep(name) for name in BUNDLED]
 AUTOATTACK = "linear head chosen for robustness; AutoAttack"
 GOLDEN = Path(__file__).parent / "golden.npz"
 # What is attacked here, of the sample's 1,000: an image costs the full width twelve times as much.
-ATTACKED = {"resnet18-thin-cifar10-free": 1000, "resnet18-cifar10-free": 20}
+ATTACKED = {"resnet18-thin-cifar10-free": 200, "resnet18-cifar10-free": 20}
 
 
 @pytest.fixture(scope="module")
@@ -110,7 +108,7 @@ def test_attacking_the_sample_gives_what_the_card_says_image_by_image(name, samp
         assert different <= max(1, n // 200), said.metric
 
 
-@pytest.mark.parametrize("name", BUNDLED)
+@pytest.mark.parametrize("name", SMALLEST)
 def test_verify_finds_the_claims_to_hold_image_by_image(name, capsys):
     n = min(60, ATTACKED[name])
     assert run(["verify", name, "--limit", str(n), "--json"]) == 0

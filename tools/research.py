@@ -368,6 +368,7 @@ def main() -> None:
             f"--batches {arguments.batches}",
             **environment(CPU),
         }
+        OUT.mkdir(exist_ok=True)
         with atomic_file(OUT / f"{name}-{trial.seed}.json") as path:
             path.write_text(json.dumps(found, indent=2) + "\n", "utf-8")
         print(name, found["percent"], flush=True)

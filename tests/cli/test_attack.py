@@ -15,6 +15,7 @@ import pytest
 
 from cfamc_zoo.cli.app import run
 from cfamc_zoo.datasets import load_dataset
+from tests.sweep import sweep
 
 
 @pytest.fixture
@@ -158,7 +159,7 @@ def test_label_free_attacks_are_saved_kept_and_reported(zoo, tiny_release, tmp_p
     assert "its steps is 2, not 3" in zoo(*command, "--steps", 3, code=2).err
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL])
+@pytest.mark.parametrize("number", [signal.SIGINT, sweep(signal.SIGKILL)])
 def test_a_run_that_is_ended_keeps_whole_what_it_measured(tiny_release, tmp_path, number):
     """Interrupted by a person: exit code 130, and what was measured is shown. The rest follows."""
     command = [

@@ -18,6 +18,7 @@ from cfamc_zoo.zoo.release.folder import PROBE
 from cfamc_zoo.zoo.release.loading import probe_bytes, save_release
 from cfamc_zoo.zoo.threat import L2
 from tests.conftest import make_config
+from tests.sweep import sweep
 
 
 @pytest.fixture
@@ -54,9 +55,9 @@ def place(tmp_path, tiny_release, sample, monkeypatch):
 COMMANDS = [
     "--limit 12 --steps 2 --restarts 2 --loss margin --start zero --step-size 1/255 --seed 3",
     "--limit 12 --attack apgd --set steps=3 --set loss=dlr --norm l2 --eps 0.1,0.2",
-    "--limit 12 --attack square --set queries=7 --eps 1/255",
-    "--limit 12 --attack apgd-t --steps 2 --set targets=2",
-    "--limit 11 --attack apgd-only --eps 1/255",
+    sweep("--limit 12 --attack square --set queries=7 --eps 1/255"),
+    sweep("--limit 12 --attack apgd-t --steps 2 --set targets=2"),
+    sweep("--limit 11 --attack apgd-only --eps 1/255"),
     "--data pictures --head knn --features representation --steps 2 --limit 11",
     "--data pictures --probe head.safetensors --steps 2",
     "--limit 7 --attack feature --distance cosine --steps 2 --features representation --seed 2",

@@ -40,7 +40,9 @@ FILES = {file.name: json.loads(file.read_text("utf-8")) for file in FOLDER.iterd
 KNOWN = Registry().with_resource(SHARED, Resource.from_contents(FILES[SHARED]))
 TRAIN = shlex.join(["train", *TINY])
 ATTACK = "attack -m tiny --limit 3 --eps 1/255"
-FIXED = ("autoattack", "apgd-only")  # attacks without settings
+# Attacks without settings, at a radius where all falls to their first.
+FIXED = ("autoattack", "apgd-only")
+AT_ONCE = "attack -m tiny --limit 3 --eps 64/255"
 
 # What is typed, but for --json; in this order, since some go on from what others left.
 LINES = {
@@ -63,7 +65,7 @@ LINES = {
     "probe": "probe -m tiny --data cifar10-sample --limit 60 --select robust -o h.safetensors",
     "probe-published": "probe -m run --data cifar10-sample --head published --crops 2",
     **{f"attack-{name}": f"{ATTACK} --attack {name} --steps 1" for name in ATTACKS},
-    **{f"attack-{name}": f"{ATTACK} --attack {name}" for name in FIXED},
+    **{f"attack-{name}": f"{AT_ONCE} --attack {name}" for name in FIXED},
     "attack-knn": f"{ATTACK} -m run --steps 1 --head knn --crops 2",
     "attack-stopped": f"{ATTACK} --steps 1 --limit 60 --batch-size 2",
     "edits": "edits -m tiny --limit 4 --kinds blur",

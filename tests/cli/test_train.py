@@ -15,6 +15,7 @@ import cfamc_zoo
 from cfamc_zoo.zoo.images.preprocess import read_image
 from cfamc_zoo.zoo.network.spec import Preprocess
 from tests import inside
+from tests.sweep import sweep
 
 TINY = [
     "cf-amc-ssl-thin",
@@ -201,7 +202,7 @@ def test_a_stopped_run_of_averaged_weights_leaves_a_release_and_goes_on(tmp_path
     assert "was started with another averaging" in plain.stderr
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", [sweep(signal.SIGINT), signal.SIGTERM])
 def test_a_signal_saves_the_batch_it_is_at_and_exits_130(tmp_path, number):
     run = tmp_path / "run"
     arguments = [*TINY, "-o", str(run), "--set=epochs=50", "--set=checkpoint_steps=100000"]

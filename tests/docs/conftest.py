@@ -8,24 +8,28 @@ from PIL import Image
 
 from cfamc_zoo.cli.app import run
 from cfamc_zoo.datasets import load_dataset
+from cfamc_zoo.training import averaging, estimate
 from tests.docs.showing import PROTOCOL, SHORT
 from tests.hub import Hub
 from tests.hub.here import client_of
 
 
 @pytest.fixture(scope="session")
-def trained(tmp_path_factory):
+def trained(made_once):
     """A run of one batch, for what goes on from one."""
-    folder = tmp_path_factory.mktemp("trained") / "run"
-    settings = ["--set", "batch_size=8", *SHORT]
-    line = ["train", "cf-amc-ssl-thin", "--data", "cifar10-sample", "-o", str(folder), *settings]
-    assert run(line) == 0
-    return folder
+
+    def make(folder):
+        line = ["train", "cf-amc-ssl-thin", "--data", "cifar10-sample", "-o", str(folder / "run")]
+        assert run([*line, *SHORT]) == 0
+
+    return made_once("trained", make) / "run"
 
 
 @pytest.fixture
 def workspace(tmp_path, monkeypatch):
-    """images/, and photos/ in two classes."""
+    """images/, and photos/ in two classes; what a recipe of photos takes long for is short."""
+    monkeypatch.setattr(estimate, "TRIED_SECONDS", 0.0)
+    monkeypatch.setattr(averaging, "STATISTICS_CROPS", 64)
     sample = load_dataset("cifar10-sample")
     for row, (image, label) in enumerate(zip(sample.images[:240], sample.labels, strict=False)):
         places = ["images"] if row < 20 else []
@@ -38,11 +42,13 @@ def workspace(tmp_path, monkeypatch):
 
 
 @pytest.fixture(scope="session")
-def exported(trained):
+def exported(made_once, trained):
     """The release of that run."""
-    folder = trained.parent / "my-encoder"
-    assert run(["export", str(trained), "-o", str(folder)]) == 0
-    return folder
+
+    def make(folder):
+        assert run(["export", str(trained), "-o", str(folder / "my-encoder")]) == 0
+
+    return made_once("exported", make) / "my-encoder"
 
 
 @pytest.fixture

@@ -4,7 +4,7 @@ import shlex
 
 from cfamc_zoo.cli.app import run
 
-SHORT = ["--set", "max_steps=1", "--set", "views.count=2"]
+SHORT = ["--set", "max_steps=1", "--set", "views.count=2", "--set", "batch_size=8"]
 PROTOCOL = "short.toml"
 
 # Of commands that take long as they stand: what is added before what a line gives, which then

@@ -34,6 +34,7 @@ def test_the_tour_is_stored_with_its_outputs(tour):
 
 # Kernels speak over the network's loopback, whose libraries warn of what they will change.
 @pytest.mark.filterwarnings("default")
+@pytest.mark.sweep
 def test_the_tour_runs_as_it_stands(tour, tmp_path):
     stored = [kinds(cell) for cell in cells(tour)]
     client = NotebookClient(tour, timeout=300, resources={"metadata": {"path": str(tmp_path)}})

@@ -15,6 +15,8 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
+from tests.sweep import sweep
+
 COUNT = int(os.environ.get("CFAMC_ZOO_KILLS", "5"))
 MOMENTS = int(os.environ.get("CFAMC_ZOO_MOMENTS", "2"))
 SEED = os.environ.get("CFAMC_ZOO_SEED", "0")
@@ -24,15 +26,15 @@ ROOT = Path(__file__).parents[2]
 @pytest.mark.parametrize(
     ("output", "existing"),
     [
-        ("e.parquet", "refuse"),
         ("e.npy", "refuse"),
-        ("e/", "refuse"),
-        ("e.csv", "replace"),
-        ("e.jsonl", "replace"),
-        ("e.npy", "replace"),
         ("e/", "replace"),
         ("e.parquet", "update"),
-        ("e/", "update"),
+        sweep("e.parquet", "refuse"),
+        sweep("e/", "refuse"),
+        sweep("e.csv", "replace"),
+        sweep("e.jsonl", "replace"),
+        sweep("e.npy", "replace"),
+        sweep("e/", "update"),
     ],
 )
 def test_a_killed_job_goes_on_and_ends_with_the_same(

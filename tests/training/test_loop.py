@@ -15,6 +15,7 @@ from cfamc_zoo.training import checkpoint
 from cfamc_zoo.training.engine import Engine, learning_rate
 from cfamc_zoo.training.loop import METRICS, train
 from cfamc_zoo.training.recipe import list_recipes, load_recipe
+from tests.sweep import sweep
 
 CPU = torch.device("cpu")
 
@@ -46,7 +47,7 @@ ADVERSARIES = [{"kind": "none"}, {"kind": "free", "replays": 2}, {"kind": "pgd",
     [
         *(("emp", adversary) for adversary in ADVERSARIES),
         ("nt-xent", ADVERSARIES[1]),
-        *(pytest.param("nt-xent", ADVERSARIES[i], marks=pytest.mark.sweep) for i in (0, 2)),
+        *(sweep("nt-xent", ADVERSARIES[i]) for i in (0, 2)),
     ],
     ids=lambda value: value["kind"] if isinstance(value, dict) else value,
 )

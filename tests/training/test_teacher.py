@@ -18,6 +18,7 @@ from cfamc_zoo.zoo.network.encoder import Encoder
 from cfamc_zoo.zoo.network.families.timm import TimmArchitecture
 from cfamc_zoo.zoo.release.loading import save_release
 from tests.conftest import make_config, make_encoder
+from tests.sweep import sweep
 
 CPU = torch.device("cpu")
 RECIPES = [name for name in list_recipes() if load_recipe(name).objective.taught]
@@ -51,7 +52,7 @@ def same(a, b):
     return a.keys() == b.keys() and all(torch.equal(a[key], b[key]) for key in a)
 
 
-@pytest.mark.parametrize("student", ["from-teacher", "from-scratch"])
+@pytest.mark.parametrize("student", ["from-teacher", sweep("from-scratch")])
 @pytest.mark.parametrize("name", RECIPES)
 def test_a_recipe_trains_stops_and_goes_on_exactly(name, student, folder, images, tmp_path):
     recipe = recipe_of(name, folder, f"student={student}", "max_steps=3")

@@ -41,14 +41,16 @@ def without_head(release, folder):
 
 
 @pytest.fixture(scope="session")
-def measured(tiny_release, tmp_path_factory):
+def measured(made_once, tiny_release):
     """The tiny release with its head and its accuracies; do not write into it."""
-    root = tmp_path_factory.mktemp("measured")
-    folder = without_head(tiny_release, root / "tiny")
-    (root / "own.toml").write_text(PROTOCOL)
-    terms = Terms(torch.device("cpu"), "cifar10-sample", limit=IMAGES)
-    renew_card(measure(folder, [load_protocol(str(root / "own.toml"))], terms))
-    return folder
+
+    def make(root):
+        folder = without_head(tiny_release, root / "tiny")
+        (root / "own.toml").write_text(PROTOCOL)
+        terms = Terms(torch.device("cpu"), "cifar10-sample", limit=IMAGES)
+        renew_card(measure(folder, [load_protocol(str(root / "own.toml"))], terms))
+
+    return made_once("measured", make) / "tiny"
 
 
 @pytest.fixture
