@@ -10,7 +10,7 @@ from functools import partial as bind
 import pyarrow as pa
 
 from cfamc_zoo.embedding.columns import COLUMNS
-from cfamc_zoo.embedding.concurrency import batches_in_flight, decoder_threads
+from cfamc_zoo.embedding.concurrency import decoder_threads, share
 from cfamc_zoo.embedding.items import Item
 from cfamc_zoo.embedding.lock import only_one
 from cfamc_zoo.embedding.opening import open_for
@@ -142,7 +142,7 @@ def open_embed(release: Release, settings: Settings, execution: Execution) -> Em
         preprocess=release.config.preprocess,
         batch_size=execution.batch_size,
         decoders=decoder_threads(execution.threads),
-        in_flight=batches_in_flight(settings.backend, execution.device),
+        in_flight=share(release, settings, execution).in_flight,
     )
 
 

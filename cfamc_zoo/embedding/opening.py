@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from cfamc_zoo.embedding.backends import open_backend
+from cfamc_zoo.embedding.concurrency import share
 from cfamc_zoo.embedding.settings import Execution, Settings
 from cfamc_zoo.zoo.release.folder import Release
 
@@ -23,5 +24,5 @@ def open_for(release: Release, settings: Settings, execution: Execution) -> Back
         feature=settings.features,
         backend=settings.backend,
         device=execution.device,
-        threads=execution.threads,
+        threads=share(release, settings, execution).threads,
     )

@@ -39,7 +39,7 @@ def embed(
         normalize: rows at unit L2 norm.
         backend: "onnx" or "torch".
         device: "cpu" or "cuda"; None is the CPU for ONNX Runtime, the GPU if any for torch.
-        batch_size: images at a time.
+        batch_size: images in a batch; on a CPU each thread has one.
         threads: CPU threads; None is one a core.
 
     Raises:

@@ -10,7 +10,7 @@ from threading import Lock
 import numpy as np
 from PIL import Image
 
-from cfamc_zoo.embedding.concurrency import batches_in_flight, decoder_threads
+from cfamc_zoo.embedding.concurrency import decoder_threads, share
 from cfamc_zoo.embedding.items import Failed, Item
 from cfamc_zoo.embedding.opening import open_for
 from cfamc_zoo.embedding.pipeline import AHEAD, Batch, Decoded, embed_decoded
@@ -73,7 +73,7 @@ def embed_stream(
         waiting=AHEAD * execution.batch_size,
         weight=lambda numbered: weight_of(numbered[1]),
     )
-    in_flight = batches_in_flight(settings.backend, execution.device)
+    in_flight = share(release, settings, execution).in_flight
     batches = embed_decoded(decoded, model, batch_size=execution.batch_size, in_flight=in_flight)
     return _rows(
         batches, partial(scale, unit=settings.normalize, dtype=settings.dtype), on_unreadable

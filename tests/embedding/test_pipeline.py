@@ -2,6 +2,7 @@
 
 import threading
 import warnings
+from dataclasses import astuple, replace
 from functools import partial
 from pathlib import Path
 
@@ -12,8 +13,10 @@ from PIL import Image
 from cfamc_zoo.embedding import concurrency
 from cfamc_zoo.embedding.items import Item
 from cfamc_zoo.embedding.pipeline import embed_files
+from cfamc_zoo.embedding.settings import Execution, Settings
 from cfamc_zoo.zoo.network.spec import Preprocess
 from cfamc_zoo.zoo.onnx.session import OnnxEncoder
+from cfamc_zoo.zoo.release.folder import GRAPH, open_release, write_files
 
 SPEC = Preprocess(size=4)
 
@@ -97,8 +100,28 @@ def test_decoders_are_as_many_as_cores_unless_the_user_asks_for_fewer(
 
 
 @pytest.mark.parametrize(
-    ("backend", "device", "batches"),
-    [("onnx", None, 1), ("onnx", "cpu", 1), ("onnx", "cuda", 2), ("torch", "cpu", 1)],
+    ("settings", "execution", "sharing"),
+    [
+        ({}, {}, (8, 1)),
+        ({}, {"device": "cpu", "threads": 3}, (3, 1)),
+        ({}, {"batch_size": 257}, (1, None)),
+        ({}, {"batch_size": 700, "threads": 3}, (1, 3)),
+        ({}, {"device": "cuda"}, (2, None)),
+        ({"backend": "torch"}, {"device": "cpu", "threads": 3}, (1, 3)),
+    ],
 )
-def test_a_gpu_is_given_two_batches(backend, device, batches):
-    assert concurrency.batches_in_flight(backend, device) == batches
+def test_each_core_has_a_batch_where_memory_allows_and_a_gpu_has_two(
+    monkeypatch, tiny_release, settings, execution, sharing
+):
+    monkeypatch.setattr(concurrency, "usable_cores", lambda: 8)
+    release, options = open_release(tiny_release), (Settings(**settings), Execution(**execution))
+    assert astuple(concurrency.share(release, *options)) == sharing
+
+
+def test_without_a_graph_torch_runs_and_shares_its_threads(monkeypatch, tiny_release, tmp_path):
+    monkeypatch.setattr(concurrency, "usable_cores", lambda: 8)
+    config = open_release(tiny_release).config
+    kept = {name: record for name, record in config.files.items() if name != GRAPH}
+    release = write_files(tmp_path, replace(config, files=kept), {})
+    options = Settings(), Execution(device="cpu")
+    assert astuple(concurrency.share(release, *options)) == (1, None)

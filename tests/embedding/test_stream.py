@@ -144,10 +144,10 @@ def test_a_stream_gives_names_and_the_vectors_of_embed(stream, tiny_release, tmp
 
 def test_an_endless_stream_is_taken_as_it_is_needed(stream, sample):
     taken = itertools.count()
-    batches = stream((sample.images[i % 5] for i in taken), batch_size=2)
+    batches = stream((sample.images[i % 5] for i in taken), batch_size=2, threads=2)
     for _ in range(3):
         next(batches)
-    assert next(taken) < 20
+    assert next(taken) < 24
     batches.close()
 
 

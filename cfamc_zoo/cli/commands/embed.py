@@ -50,7 +50,7 @@ def embed(
     ] = "backbone",
     backend: Annotated[str, typer.Option(help="onnx, torch, or ray for a cluster.")] = "onnx",
     device: Annotated[str | None, typer.Option(metavar="DEVICE", help="cpu or cuda.")] = None,
-    batch_size: Annotated[int, typer.Option(min=1, help="Images at a time.")] = 32,
+    batch_size: Annotated[int, typer.Option(min=1, help="Images in a batch.")] = 32,
     threads: Annotated[
         int | None, typer.Option(min=1, help="Of the model, and of reading. [default: one a core]")
     ] = None,
