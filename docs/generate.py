@@ -97,11 +97,11 @@ def schedule(run: dict[str, Any]) -> str:
 def readme_table() -> str:
     """Every encoder that was measured, bundled or not, on its full test split."""
     lines = [
-        "| encoder | pretraining | minutes | clean | PGD-20 4/255 | PGD-20 8/255 |",
-        "|---|---|---|---|---|---|",
+        "| encoder | data | pretraining | minutes | clean | PGD-20 4/255 | PGD-20 8/255 |",
+        "|---|---|---|---|---|---|---|",
     ]
     lines += [
-        f"| `{run['name']}` | {run['recipe']['name']}, {schedule(run)} | "
+        f"| `{run['name']}` | {run['recipe']['data']} | {run['recipe']['name']}, {schedule(run)} | "
         f"{minutes(run)} | {best(run['results'])} |"
         for run in runs()
     ]

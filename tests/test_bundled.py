@@ -12,8 +12,10 @@ import torch
 
 import cfamc_zoo
 from cfamc_zoo.cli.app import run
+from cfamc_zoo.datasets import SAMPLE, load_dataset
 from cfamc_zoo.evaluation.attacks.pgd import Pgd
 from cfamc_zoo.evaluation.examples import Examples
+from cfamc_zoo.evaluation.heads.linear import network_input
 from cfamc_zoo.evaluation.robustness import evaluate
 from cfamc_zoo.export.card import render_release
 from cfamc_zoo.export.parity import measure_parity
@@ -37,9 +39,11 @@ BUNDLED = [spec.name for spec in list_models() if spec.bundled]
 # The larger ones take minutes.
 SMALLEST = [name if name == default_model() else sweep(name) for name in BUNDLED]
 AUTOATTACK = "linear head chosen for robustness; AutoAttack"
+CPU = torch.device("cpu")
 GOLDEN = Path(__file__).parent / "golden.npz"
-# What is attacked here, of the sample's 1,000: an image costs the full width twelve times as much.
-ATTACKED = {"resnet18-thin-cifar10-free": 200, "resnet18-cifar10-free": 20}
+# How many are attacked here: an image costs the full width twelve times as much.
+ATTACKED = {"resnet18-cifar10-free": 20}
+THIN = 200
 
 
 @pytest.fixture(scope="module")
@@ -51,6 +55,11 @@ def rows(name, data):
     recorded = read_results(resolve(name))
     own = [r for r in accuracies(recorded) if r.protocol == OWN_PROTOCOL]
     return {(r.metric, r.eps): r for r in own if r.data == data}
+
+
+def sample_of(name):
+    """Of what it was trained on."""
+    return load_dataset(resolve(name).config.recipe["data"] + SAMPLE)
 
 
 def test_there_is_one():
@@ -91,11 +100,12 @@ def test_both_back_ends_agree_on_real_images(name, sample):
 
 
 @pytest.mark.parametrize("name", SMALLEST)
-def test_attacking_the_sample_gives_what_the_card_says_image_by_image(name, sample, inputs):
+def test_attacking_the_sample_gives_what_the_card_says_image_by_image(name):
     """What floating point may change from machine to machine is a few."""
-    n = ATTACKED[name]
-    recorded = rows(name, "cifar10-sample")
-    data = Examples(inputs[:n], torch.from_numpy(sample.labels[:n]), 10)
+    sample = sample_of(name).first(ATTACKED.get(name, THIN))
+    n, labels = len(sample), torch.from_numpy(sample.labels)
+    recorded = rows(name, sample.name)
+    data = Examples(network_input(sample.images, CPU), labels, len(sample.classes))
     clean, robust = evaluate(
         cfamc_zoo.load_classifier(name), data, Pgd(steps=20), [Linf.of("8/255")]
     )
@@ -110,7 +120,7 @@ def test_attacking_the_sample_gives_what_the_card_says_image_by_image(name, samp
 
 @pytest.mark.parametrize("name", SMALLEST)
 def test_verify_finds_the_claims_to_hold_image_by_image(name, capsys):
-    n = min(60, ATTACKED[name])
+    n = min(60, ATTACKED.get(name, THIN))
     assert run(["verify", name, "--limit", str(n), "--json"]) == 0
     found = json.loads(capsys.readouterr().out)["findings"]
     compared = [f["numbers"] for f in found if "differing" in f["numbers"]]
@@ -129,7 +139,7 @@ def test_nearest_neighbours_are_far_better_than_those_of_raw_pixels(name, sample
 
     features = torch.cat([cfamc_zoo.load(name)(x) for x in inputs.split(100)])
     features = torch.nn.functional.normalize(features, dim=1)
-    assert accuracy(features) > accuracy(inputs.flatten(1)) + 0.12
+    assert accuracy(features) > 1.3 * accuracy(inputs.flatten(1))
 
 
 def test_cards_and_tables_are_not_stale():

@@ -68,9 +68,10 @@ def test_the_readmes_table_is_the_headline(generate, add):
     add("c", row(60.0), row(20.0, "8/255"))
     few, gpu = " (1,000 images of cifar10-sample)", "90 on a GPU"
     assert table(generate.readme_table()) == [
-        f"| `a` | cf-amc-ssl, 10 epochs | {gpu} | 75.50 | 50.25 | 30.12 |",
-        f"| `b` | cf-amc-ssl, 14 batches of 100 images | {gpu} | 99.00 | 99.00 | 99.00{few} |",
-        f"| `c` | cf-amc-ssl, 10 epochs | {gpu} | 60.00 | - | 20.00 |",
+        f"| `a` | cifar10 | cf-amc-ssl, 10 epochs | {gpu} | 75.50 | 50.25 | 30.12 |",
+        f"| `b` | cifar10 | cf-amc-ssl, 14 batches of 100 images | {gpu} | 99.00 | 99.00 | "
+        f"99.00{few} |",
+        f"| `c` | cifar10 | cf-amc-ssl, 10 epochs | {gpu} | 60.00 | - | 20.00 |",
     ]
 
 

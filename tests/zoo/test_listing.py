@@ -83,10 +83,10 @@ def listed(address, home, *arguments, **more):
 def test_releases_are_listed_from_every_page_and_others_are_not(hub, address, tmp_path):
     done = listed(address, tmp_path, "--remote", "zoo")
     header, *rows = [line.split("\t") for line in done.stdout.splitlines()]
-    assert header[:5] == ["name", "backbone", "trained against", "clean", "4/255"]
+    assert header[:5] == ["name", "backbone", "data threat", "clean", "4/255"]
     assert [(row[0], row[2], row[3]) for row in rows] == [
         ("zoo/tiny", "linf 8/255", "-"),
-        ("zoo/measured", "linf 8/255", "54.13"),
+        ("zoo/measured", "cifar10 linf 8/255", "54.13"),
     ]
     assert hub.count(MODELS) >= 3, "pages"
     assert hub.count("GET /cdn/") == 0, "no weights"

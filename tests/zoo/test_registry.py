@@ -87,7 +87,7 @@ def test_list_and_info_tell_of_it_without_the_hub(known, capsys):
     assert run(["list"]) == 0
     told = capsys.readouterr()
     line = next(x.split("\t") for x in told.out.splitlines() if x.startswith("tiny\t"))
-    assert line[2:] == ["linf 8/255", "61.00*", "-", "60.50*", "on the Hub"]
+    assert line[2:] == ["cifar10 linf 8/255", "61.00*", "-", "60.50*", "on the Hub"]
     assert "* tiny: on 1,000 images of cifar10-sample\n" in told.err
     assert told.err.count("* ") == 1, "the other one was measured on a whole split"
     assert run(["info", "tiny"]) == 0

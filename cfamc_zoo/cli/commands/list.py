@@ -11,6 +11,7 @@ import typer
 
 from cfamc_zoo.cli import output
 from cfamc_zoo.cli.options import Json
+from cfamc_zoo.datasets import base_of
 from cfamc_zoo.errors import UnknownNameError, UsageError
 from cfamc_zoo.zoo.catalogue import registry
 from cfamc_zoo.zoo.network.families.known import architecture_from
@@ -57,15 +58,15 @@ def list(
     rows = [
         (
             spec.name,
-            ", ".join((network.name, *network.details[:1])),
-            spec.threat(),
+            " ".join((network.name, *network.details[:1])),
+            f"{_data(spec)} {spec.threat()}".lstrip(),
             *(_accuracy(spec, measure) for measure in MEASURES.values()),
             "in the package" if spec.bundled else "on the Hub",
         )
         for spec in specs
         for network in [architecture_from(spec.architecture)]
     ]
-    headers = ("name", "backbone", "trained against", *MEASURES, "weights")
+    headers = ("name", "backbone", "data threat", *MEASURES, "weights")
     if csv:
         output.csv_table(headers, rows)
     else:
@@ -95,6 +96,12 @@ def _sorted(specs: Sequence[registry.ModelSpec], sort: str) -> Sequence[registry
     if sort == NAME:
         return sorted(specs, key=lambda spec: spec.name)
     return sorted(specs, key=lambda spec: -(spec.accuracy(MEASURES[sort]) or 0.0))
+
+
+def _data(spec: registry.ModelSpec) -> str:
+    """The set that its accuracies are of."""
+    row = spec.find(registry.CLEAN)
+    return base_of(row.data) if row else ""
 
 
 def _accuracy(spec: registry.ModelSpec, measure: registry.Measure) -> str:

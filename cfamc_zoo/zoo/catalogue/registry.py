@@ -111,7 +111,7 @@ def find_model(name: str) -> ModelSpec:
 def default_model() -> str:
     """Name of the smallest bundled encoder: it embeds and attacks at once on any machine.
 
-    The most robust one is the first of `list_models`.
+    Of equally small ones it is the most robust; that of all is the first of `list_models`.
     """
     bundled = [spec.name for spec in list_models() if spec.bundled]
     if not bundled:
