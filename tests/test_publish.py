@@ -15,6 +15,7 @@ from tests import inside
 from tests.cli.test_train import TINY
 from tests.hub import TOKEN, Hub, serve
 from tests.hub.client import command
+from tests.hub.here import client_of
 
 
 def test_trained_here_pushed_and_embedded_elsewhere(tmp_path, sample):
@@ -29,13 +30,12 @@ def test_trained_here_pushed_and_embedded_elsewhere(tmp_path, sample):
         inside.cfamc_zoo("export", run, "-o", folder)
         pushed = command(address, here, "push", folder, "zoo/tiny", HF_TOKEN=TOKEN)
         assert pushed.stdout == f"{address}/zoo/tiny\n"
-        vectors = {}
-        for backend in ("onnx", "torch"):
-            out = tmp_path / f"{backend}.npy"
-            options = ("-m", "zoo/tiny", "--backend", backend, "--json", "-o", out)
-            answer = json.loads(command(address, there, "embed", images, *options).stdout)
-            assert answer["written"] == 5
-            vectors[backend] = np.load(out)
+        embed = ("embed", images, "-m", "zoo/tiny", "--json", "-o")
+        done = {"onnx": command(address, there, *embed, tmp_path / "onnx.npy")}
+    with client_of(hub, tmp_path / "elsewhere"):
+        done["torch"] = inside.cfamc_zoo(*embed, tmp_path / "torch.npy", "--backend", "torch")
+    vectors = {backend: np.load(tmp_path / f"{backend}.npy") for backend in done}
+    assert [json.loads(d.stdout)["written"] for d in done.values()] == [5, 5]
     np.testing.assert_allclose(vectors["onnx"], vectors["torch"], rtol=1e-4, atol=1e-5)
     x = torch.from_numpy(sample.images[:5]).permute(0, 3, 1, 2).float() / 255
     expected = cfamc_zoo.load(str(folder))(x).numpy()

@@ -98,7 +98,7 @@ def test_attack_reports_every_image_and_can_be_repeated(tiny_release, sample):
     for row in answer["results"]:
         assert row["value"] == pytest.approx(100 * sum(row["correct"]) / 60)
         assert row["low"] <= row["value"] <= row["high"]
-    again = json.loads(process(*command, "--steps", 3).stdout)
+    again = json.loads(zoo(*command, "--steps", 3).stdout)
     for a, b in zip(answer["results"], again["results"], strict=True):
         assert a["correct"] == b["correct"]
     table = zoo("attack", "-m", tiny_release, "--limit", 20, "--steps", 2)

@@ -9,6 +9,7 @@ import typer.main
 from cfamc_zoo.cli.app import COMMANDS, app, run
 from cfamc_zoo.cli.app import EXAMPLES as FIRST
 from tests.docs.showing import perform
+from tests.sweep import sweep
 
 WIDTH = 80
 
@@ -50,6 +51,13 @@ def test_the_help_says_what_each_option_takes(name):
         assert not re.search(r"<[a-z]|list\[|\brange\b|x[<>]=", f"{taken} {text}"), (taken, text)
 
 
-@pytest.mark.parametrize("line", [*FIRST, *(line for n in COMMANDS for line in examples_of(n))])
+def lines():
+    """All examples; one a command is enough for a first look."""
+    for line in dict.fromkeys((*FIRST, *(line for n in COMMANDS for line in examples_of(n)))):
+        first = line in {examples_of(name)[0] for name in COMMANDS}
+        yield line if first else sweep(line)
+
+
+@pytest.mark.parametrize("line", [*lines()])
 def test_an_example_runs(line, furnished, hub, capsys):
     assert perform(line) == 0, f"{line}\n{capsys.readouterr().err}"

@@ -25,8 +25,9 @@ def examples(page):
 
 
 SHOWING = [page for page in PAGES if list(examples(page))]
-# Starting Ray takes ten seconds, and its own tests do.
-QUICK = [sweep(page) if page.stem == "cluster" else page for page in SHOWING]
+# Starting Ray takes ten seconds, training twice too; tests of both do it.
+SLOW = ("cluster", "retrain")
+QUICK = [sweep(page) if page.stem in SLOW else page for page in SHOWING]
 
 
 @pytest.mark.parametrize("page", QUICK, ids=lambda page: page.stem)

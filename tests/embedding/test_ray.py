@@ -135,6 +135,7 @@ run(sys.argv[1:])
 """
 
 
+@pytest.mark.sweep
 def test_partitions_that_a_killed_driver_finished_are_not_embedded_again(
     tiny_release, tmp_path, capsys, monkeypatch, ray
 ):

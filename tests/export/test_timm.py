@@ -23,12 +23,13 @@ from cfamc_zoo.zoo.onnx.session import open_session
 from cfamc_zoo.zoo.release.config import ReleaseConfig
 from cfamc_zoo.zoo.release.folder import open_release
 from cfamc_zoo.zoo.release.loading import save_release
+from tests.sweep import sweep
 
 FIXED = ("img_size=32", "dynamic_img_size=false")
 NAMES = {"test_vit": ["--set", FIXED[0], "--set", FIXED[1]], "test_convnext": ["--size", "32"]}
 
 
-@pytest.fixture(scope="module", params=NAMES)
+@pytest.fixture(scope="module", params=["test_convnext", sweep("test_vit")])
 def released(request, tmp_path_factory):
     """Name in timm, the folder of a release, and the same network made by timm itself."""
     name, folder = request.param, tmp_path_factory.mktemp("timm")

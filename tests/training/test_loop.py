@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from cfamc_zoo.errors import StorageError, TrainingError, UsageError
-from cfamc_zoo.training import checkpoint
+from cfamc_zoo.training import averaging, checkpoint
 from cfamc_zoo.training.engine import Engine, learning_rate
 from cfamc_zoo.training.loop import METRICS, train
 from cfamc_zoo.training.recipe import list_recipes, load_recipe
@@ -243,7 +243,8 @@ UNTAUGHT = [name for name in list_recipes() if not load_recipe(name).objective.t
 
 
 @pytest.mark.parametrize("name", UNTAUGHT)
-def test_every_recipe_trains(name, images, tmp_path):
+def test_every_recipe_trains(name, images, tmp_path, monkeypatch):
+    monkeypatch.setattr(averaging, "STATISTICS_CROPS", 64)
     result = run(load_recipe(name, SMALL), images, tmp_path / "run")
     assert result.finished and result.step == 2
     assert all(v.isfinite().all() for v in weights(result).values())

@@ -16,6 +16,7 @@ from cfamc_zoo.zoo.catalogue.download import copy_release
 from cfamc_zoo.zoo.release.folder import CARD, CONFIG, MODEL, open_release
 from tests.hub import TOKEN, Hub, serve
 from tests.hub.client import command, finish, pull, start_pulls
+from tests.sweep import sweep
 
 TINY = "zoo/tiny"
 
@@ -164,7 +165,7 @@ def test_a_repository_that_moved_since_it_was_pulled_is_noticed(hub, address, tm
     assert command(address, tmp_path, "pull", TINY).stderr == "", "it is said once"
 
 
-@pytest.mark.parametrize("name", ["info", "embed"])
+@pytest.mark.parametrize("name", [sweep("info"), "embed"])
 def test_other_commands_notice_it_too(hub, address, tmp_path, name):
     command(address, tmp_path, "pull", TINY)
     before = hub.repos[TINY].branches["main"]
