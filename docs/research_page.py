@@ -25,6 +25,8 @@ on 20,000 training images; clean accuracy of the 5,000, PGD-20 with a random sta
 its own that buys an idea was measured by running both in turn. The time is short: what helps at the
 start need not help at the end. *Better* and *worse*: both robust accuracies differ from the first
 row's mean by more than the 95% interval of a difference of two such accuracies; else it is a tie.
+That interval is of the images alone: another training of the same idea may differ by more, so what
+has one seed is a hint and not a finding.
 """
 
 

@@ -67,6 +67,8 @@ def test_a_list_as_csv_is_the_table(three, capsys):
     assert [row[header.index("name")] for row in rows] == ["c", "b-thin", "a-wide"]
     assert [row[header.index("clean")].rstrip("*") for row in rows] == ["70.00", "60.00", "50.00"]
     assert rows[0][header.index("8/255")] == "-"
+    assert [row[header.index("data")] for row in rows] == ["cifar10"] * 3
+    assert [row[header.index("threat")] for row in rows] == ["linf 8/255"] * 3
 
 
 @pytest.mark.parametrize(

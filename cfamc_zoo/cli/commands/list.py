@@ -59,18 +59,19 @@ def list(
         (
             spec.name,
             " ".join((network.name, *network.details[:1])),
-            f"{_data(spec)} {spec.threat()}".lstrip(),
+            _data(spec),
+            spec.threat(),
             *(_accuracy(spec, measure) for measure in MEASURES.values()),
             "in the package" if spec.bundled else "on the Hub",
         )
         for spec in specs
         for network in [architecture_from(spec.architecture)]
     ]
-    headers = ("name", "backbone", "data threat", *MEASURES, "weights")
+    headers = ("name", "backbone", "data", "threat", *MEASURES, "weights")
     if csv:
         output.csv_table(headers, rows)
     else:
-        output.table(headers, rows, right=(3, 4, 5))
+        output.table(_narrow(headers), [_narrow(row) for row in rows], right=(3, 4, 5))
     if specs:
         output.note("accuracies in percent, with the released head: `cfamc-zoo info NAME`")
     for spec in specs:
@@ -96,6 +97,12 @@ def _sorted(specs: Sequence[registry.ModelSpec], sort: str) -> Sequence[registry
     if sort == NAME:
         return sorted(specs, key=lambda spec: spec.name)
     return sorted(specs, key=lambda spec: -(spec.accuracy(MEASURES[sort]) or 0.0))
+
+
+def _narrow(row: Sequence[str]) -> Sequence[str]:
+    """Data and threat in one column: with two the table does not fit into 80 characters."""
+    name, backbone, data, threat, *rest = row
+    return (name, backbone, f"{data} {threat}".lstrip(), *rest)
 
 
 def _data(spec: registry.ModelSpec) -> str:
