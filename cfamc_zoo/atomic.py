@@ -4,11 +4,39 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from cfamc_zoo.errors import StorageError
+from cfamc_zoo.errors import StorageError, UsageError
+
+ADDRESS = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+:/")  # as a path, which has one slash of the two
+
+
+def check_local(path: Path) -> None:
+    """Refuses an address as a place to write to.
+
+    Raises:
+        UsageError: it is one.
+    """
+    text = path.as_posix()
+    if ADDRESS.match(text):
+        raise UsageError(
+            f"{text.replace('/', '//', 1)!r} is an address, and results go to files of this "
+            "machine; give a path, and copy it from there"
+        )
+
+
+def check_folder_of(path: Path) -> None:
+    """Refuses, before any work is done, a place whose folder is not there.
+
+    Raises:
+        UsageError: it is not; or the place is an address.
+    """
+    check_local(path)
+    if not path.absolute().parent.is_dir():
+        raise UsageError(f"folder {str(path.parent)!r} does not exist; create it first")
 
 
 @contextmanager

@@ -11,6 +11,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from cfamc_zoo.atomic import check_folder_of
 from cfamc_zoo.embedding.partial import PARQUET
 from cfamc_zoo.embedding.writers import FOLDER, FORMATS
 from cfamc_zoo.errors import OutputExistsError, UnknownNameError, UsageError
@@ -65,8 +66,7 @@ def check_output(output: Output) -> None:
         OutputExistsError: it is there already.
     """
     path, known = output.path, FORMATS[output.format]
-    if not path.name or not path.parent.is_dir():
-        raise UsageError(f"folder {str(path.parent)!r} does not exist; create it first")
+    check_folder_of(path)
     if output.columns and not known.columns:
         raise UsageError(
             f"output {str(path)!r} has no room for columns ({', '.join(output.columns)}); choose "

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from cfamc_zoo.atomic import atomic_file
+from cfamc_zoo.atomic import atomic_file, check_folder_of
 from cfamc_zoo.errors import OutputExistsError, UsageError
 
 SUFFIXES = (".npy", ".parquet")
@@ -22,8 +22,7 @@ def check_path(path: Path, suffixes: tuple[str, ...] = SUFFIXES) -> None:
     """
     if path.suffix not in suffixes:
         raise UsageError(f"{str(path)!r} must end in {' or '.join(suffixes)}")
-    if not path.parent.is_dir():
-        raise UsageError(f"folder {str(path.parent)!r} does not exist; create it first")
+    check_folder_of(path)
     if path.exists():
         raise OutputExistsError(f"{str(path)!r} is already there; move it or give another name")
 
@@ -101,6 +100,8 @@ class Outputs:
             check_path(self.save)
         if self.report is not None:
             check_path(self.report, (".html",))
+        if self.state is not None:
+            check_folder_of(self.state)
 
 
 NOWHERE = Outputs()

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import torch
 
-from cfamc_zoo.atomic import storage_errors
+from cfamc_zoo.atomic import check_local, storage_errors
 from cfamc_zoo.errors import OutputExistsError, UsageError
 from cfamc_zoo.progress import Bar, Progress, Say
 from cfamc_zoo.training import distributed
@@ -183,6 +183,7 @@ def _open(job: Job) -> int:
         The batches it has done.
     """
     run, there = job.run, (job.run / FILE).exists()
+    check_local(run)
     if there and not job.resume:
         raise OutputExistsError(
             f"{str(run)!r} already holds a run; go on with --resume, or choose another -o"

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from cfamc_zoo.atomic import storage_errors
+from cfamc_zoo.atomic import check_folder_of, storage_errors
 from cfamc_zoo.errors import DataError, ModelError, ReleaseError, UsageError
 from cfamc_zoo.verification.accuracies import check_accuracies
 from cfamc_zoo.verification.files import check_card, check_files, check_registry
@@ -122,13 +122,14 @@ def verify(release: Release, asked: str, terms: Terms) -> Verification:
         terms: how.
 
     Raises:
-        UsageError: the state is no folder.
+        UsageError: the state is no folder, or in none.
         StorageError: it cannot be written.
         HubError: a file of the release is damaged, and the Hub cannot be reached.
     """
     if terms.state is not None:
         if terms.state.exists() and not terms.state.is_dir():
             raise UsageError(f"state {str(terms.state)!r} is not a folder; give another --state")
+        check_folder_of(terms.state)
         with storage_errors(terms.state):
             terms.state.mkdir(exist_ok=True)
     findings: list[Finding] = []

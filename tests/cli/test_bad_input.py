@@ -66,8 +66,8 @@ def images(tmp_path, sample):
         ("attack -m TINY --save gone/x.npy", 2, "create it first"),
         ("attack -m TINY --save file/x.npy", 2, "create it first"),
         ("attack -m TINY --report file/x.html", 2, "create it first"),
-        ("attack -m TINY --limit 2 --state gone/x", 1, "create the folder first"),
-        ("attack -m TINY --limit 2 --state file/x", 1, "create the folder first"),
+        ("attack -m TINY --limit 2 --state gone/x", 2, "create it first"),
+        ("attack -m TINY --limit 2 --state file/x", 2, "create it first"),
         ("probe -m TINY --data cifar11", 2, "did you mean cifar10"),
         ("probe -o file/x.safetensors", 2, "create it first"),
         ("train cf-amc-ssl --set adversary.replays=0", 2, "at least 1"),
@@ -85,6 +85,21 @@ def images(tmp_path, sample):
         ("push empty a/b", 1, "has no config.json"),
         ("embed texts -m TINY", 1, "no images in 'texts'"),
         ("embed images -m TINY -o file/e.parquet", 2, "create it first"),
+        *(
+            (f"{command} s3://b/x{suffix}", 2, f"'s3://b/x{suffix}' is an address")
+            for command, suffix in (
+                ("embed images -m TINY -o", ".parquet"),
+                ("embed images -m TINY -o", ".csv"),
+                ("attack -m TINY --limit 2 --save", ".npy"),
+                ("attack -m TINY --limit 2 --report", ".html"),
+                ("attack -m TINY --limit 2 --state", ""),
+                ("verify TINY --state", ""),
+                ("probe -m TINY -o", ".safetensors"),
+                ("export TINY -o", ""),
+                ("pull TINY --dest", ""),
+                ("train cf-amc-ssl --data cifar10-sample -o", ""),
+            )
+        ),
         ("embed images -m empty", 1, "has no config.json"),
         ("embed images -m texts/notes.txt", 2, "is not a folder"),
     ],

@@ -7,6 +7,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import fsspec
 import pytest
+from fsspec.registry import _registry
 
 from cfamc_zoo.embedding.inputs import open_inputs
 from cfamc_zoo.embedding.kinds import remote
@@ -190,6 +191,7 @@ def test_folders_and_patterns_of_object_stores(memory):
 
 def test_a_protocol_whose_package_is_missing_or_that_is_none(monkeypatch):
     monkeypatch.setitem(sys.modules, "s3fs", None)
+    monkeypatch.delitem(_registry, "s3", raising=False)  # imported before
     remote.file_system.cache_clear()
     with pytest.raises(UsageError, match=r"s3:// needs a package.*pip install 'cfamc-zoo\[s3\]'"):
         open_inputs(["s3://bucket/a.png"])

@@ -44,7 +44,8 @@ def answer(hub, request):
     for pattern, function in ROUTES:
         found = re.fullmatch(pattern, request.line)
         if found:
-            return function(hub, request, **found.groupdict())
+            named = {name: value for name, value in found.groupdict().items() if value is not None}
+            return function(hub, request, **named)
     return error(404, "")
 
 
@@ -233,14 +234,30 @@ def info(hub, request, repo, commit):
 
 
 @reading
-def tree(hub, request, repo, commit):
-    entries = []
-    for name, content in commit.files.items():
-        entry = {"type": "file", "path": name, "size": len(content), "oid": git_blob(content)}
-        if is_large(name, content):
-            entry["lfs"] = {"oid": sha256(content), "size": len(content), "pointerSize": 130}
-        entries.append(entry)
-    return reply(entries)
+def tree(hub, request, repo, commit, folder=""):
+    """What is in a folder: all files below it, or its own and its folders."""
+    start = f"{folder}/" if folder else ""
+    below = {name: content for name, content in commit.files.items() if name.startswith(start)}
+    if not below:
+        return error(404, "EntryNotFound", f"{folder} does not exist on {repo.name}")
+    flat = request.query.get("recursive", "").lower() == "true"
+    entries = {}
+    for name, content in below.items():
+        first, inner, _ = name.removeprefix(start).partition("/")
+        path = name if flat or not inner else start + first
+        entries[path] = described(path, content) if path == name else directory(path)
+    return reply(list(entries.values()))
+
+
+def described(name, content):
+    entry = {"type": "file", "path": name, "size": len(content), "oid": git_blob(content)}
+    if is_large(name, content):
+        entry["lfs"] = {"oid": sha256(content), "size": len(content), "pointerSize": 130}
+    return entry
+
+
+def directory(path):
+    return {"type": "directory", "path": path, "size": 0, "oid": git_blob(path.encode())}
 
 
 def models(hub, request):
@@ -312,7 +329,7 @@ ROUTES = (
     (r"GET /api/organizations/(?P<owner>[^/]+)/overview", overview),
     (rf"GET /api/models/{NAME}", info),
     (rf"GET /api/models/{NAME}/revision/(?P<revision>.+)", info),
-    (rf"GET /api/models/{NAME}/tree/(?P<revision>[^/]+)", tree),
+    (rf"GET /api/models/{NAME}/tree/(?P<revision>[^/]+)(/(?P<folder>.+))?", tree),
     (rf"POST /api/models/{NAME}/branch/(?P<revision>.+)", branch),
     (rf"POST /api/models/{NAME}/preupload/(?P<revision>.+)", preupload),
     (rf"POST /api/models/{NAME}/commit/(?P<revision>.+)", commit),

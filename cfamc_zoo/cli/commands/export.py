@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from cfamc_zoo.atomic import check_folder_of
 from cfamc_zoo.cli import output
 from cfamc_zoo.cli.opening import open_measured, open_model
 from cfamc_zoo.cli.options import Json
@@ -83,8 +84,7 @@ def export(
         raise UsageError("--classifier goes with --single-file; a release has its head beside it")
     if target.exists():
         raise OutputExistsError(f"{str(target)!r} is already there; give another")
-    if not target.absolute().parent.is_dir():
-        raise UsageError(f"folder {str(target.parent)!r} does not exist; create it first")
+    check_folder_of(target)
 
     from cfamc_zoo.datasets import load_dataset
     from cfamc_zoo.export.publish import COMPARED

@@ -7,10 +7,10 @@ from typing import Annotated
 
 import typer
 
+from cfamc_zoo.atomic import check_folder_of
 from cfamc_zoo.cli import output
 from cfamc_zoo.cli.opening import open_measured
 from cfamc_zoo.cli.options import Device, Json, Limit, Measured, Seed, Threads
-from cfamc_zoo.errors import UsageError
 
 EXAMPLES = (
     "cfamc-zoo probe --data photos/ -o head.safetensors",
@@ -52,8 +52,8 @@ def probe(
     json: Json = False,
 ) -> None:
     """Fit a linear head on frozen features; report its accuracy."""
-    if out is not None and not out.parent.is_dir():
-        raise UsageError(f"folder {str(out.parent)!r} does not exist; create it first")
+    if out is not None:
+        check_folder_of(out)
 
     from cfamc_zoo.evaluation.heads.fitting import ProbeSettings, fit_release
     from cfamc_zoo.threads import use_threads

@@ -5,6 +5,7 @@ Each protocol has its own package, which fsspec imports when an address asks for
 
 from __future__ import annotations
 
+import logging
 import os
 import re
 from collections import Counter
@@ -26,6 +27,8 @@ WEB = ("http", "https")
 EXTRAS = {"s3": "s3", "s3a": "s3", "gs": "gs", "gcs": "gs"}
 PAGES = (b"<!doctype html", b"<html")
 MODIFIED = ("LastModified", "mtime", "updated")  # what file systems call it
+TALKATIVE = ("gcsfs", "s3fs", "fsspec")  # loggers
+KEPT = 1000  # warnings that are known again
 
 
 def is_url(text: str) -> bool:
@@ -43,6 +46,24 @@ def protocol_of(url: str) -> str:
     return found["protocol"].lower() if found else "file"
 
 
+class _Once(logging.Filter):
+    """Passes a warning once: gcsfs, without a key, has the same one for every file."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.said: set[str] = set()
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        text = record.getMessage()
+        new = text not in self.said
+        if len(self.said) < KEPT:
+            self.said.add(text)
+        return new
+
+
+_once = _Once()
+
+
 @lru_cache(maxsize=16)
 def file_system(protocol: str) -> Any:
     """fsspec's file system of a protocol.
@@ -54,6 +75,8 @@ def file_system(protocol: str) -> Any:
     import fsspec
     from fsspec.registry import known_implementations
 
+    for name in TALKATIVE:
+        logging.getLogger(name).addFilter(_once)
     try:
         if protocol in WEB:
             import aiohttp

@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from cfamc_zoo.atomic import atomic_file
+from cfamc_zoo.atomic import atomic_file, check_folder_of
 from cfamc_zoo.embedding.search.nearest import nearest, ordered
 from cfamc_zoo.embedding.search.stored import StoredVectors
 from cfamc_zoo.errors import DataError, UsageError, first_line
@@ -173,8 +173,7 @@ def check_index(file: Path) -> None:
     Raises:
         UsageError: its folder does not exist, it is one itself, or usearch is not installed.
     """
-    if not file.parent.is_dir():
-        raise UsageError(f"folder {str(file.parent)!r} does not exist; create it first")
+    check_folder_of(file)
     if file.is_dir():
         raise UsageError(f"index {str(file)!r} is a folder; give a file")
     _usearch()

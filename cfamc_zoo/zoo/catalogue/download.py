@@ -12,7 +12,7 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
-from cfamc_zoo.atomic import storage_errors
+from cfamc_zoo.atomic import check_folder_of, storage_errors
 from cfamc_zoo.errors import (
     HubError,
     OutputExistsError,
@@ -311,8 +311,7 @@ def copy_release(release: Release, destination: Path) -> Release:
         OutputExistsError: there is something else at `destination`.
         StorageError: it cannot be written.
     """
-    if not destination.parent.is_dir():
-        raise UsageError(f"folder {str(destination.parent)!r} does not exist; create it first")
+    check_folder_of(destination)
     if destination.exists():
         try:
             there = open_release(destination, config_sha256=release.config_sha256)
