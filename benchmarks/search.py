@@ -3,7 +3,9 @@
 Both in processes of their own and in one run, on the same cores, in turns: what anyone would
 write, which reads the whole file, and this package, which looks at it in blocks. Of each the best
 of some tries, so that the file is in the system's cache for both; and the peak memory. Then an
-index: how long it takes to build, its answer and its recall.
+index: how long it takes to build, its answer and its recall. The vectors are made up, with as few
+degrees of freedom as an encoder's have: among ones without any structure an index finds little, and
+nobody has such.
 
     python benchmarks/search.py [--vectors 1000000] [--dimension 512] [--index] [-o FILE]
 """
@@ -12,10 +14,14 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
+import platform
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Iterator
+from importlib import metadata
 from pathlib import Path
 
 import numpy as np
@@ -27,6 +33,8 @@ from cfamc_zoo.embedding.arrow import to_numpy
 from cfamc_zoo.embedding.partial import PARQUET_OPTIONS
 
 PART = 2048  # rows of a part, as `embed` writes them
+FREE, GRAIN = 32, 0.5  # degrees of freedom, and what each value has of its own beside them
+PACKAGES = ("cfamc-zoo", "numpy", "pyarrow", "usearch")
 # `np.load` and the product alone; cosine, as a search has it, takes the norms too.
 PLAIN_NPY = """
 vectors = np.load(path)
@@ -73,11 +81,14 @@ print(seconds, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
 
 
 def parts(n: int, dimension: int) -> Iterator[pa.Table]:
-    """Random vectors, a part in memory at a time."""
+    """Vectors as behind a ReLU, a part in memory at a time."""
     random = np.random.default_rng(0)
+    directions = random.standard_normal((FREE, dimension), np.float32)
     for first in range(0, n, PART):
         rows = min(PART, n - first)
-        values = random.standard_normal((rows, dimension), np.float32)
+        values = random.standard_normal((rows, FREE), np.float32) @ directions
+        values += GRAIN * random.standard_normal((rows, dimension), np.float32)
+        values = np.maximum(values, 0)
         column = pa.FixedSizeListArray.from_arrays(pa.array(values.ravel()), dimension)
         names = [f"images/{i:08}.png" for i in range(first, first + rows)]
         yield pa.table({"path": names, "embedding": column})
@@ -124,8 +135,6 @@ def best(sides: dict[str, str], path: Path, tries: int) -> dict[str, tuple[float
 
 def with_index(path: Path) -> dict[str, float]:
     """Builds one and asks it."""
-    import time
-
     from cfamc_zoo.embedding.search.index import keep_index
     from cfamc_zoo.embedding.search.opening import open_vectors
 
@@ -133,7 +142,13 @@ def with_index(path: Path) -> dict[str, float]:
     index = keep_index(Path(f"{path}.index"), open_vectors(path))
     built = time.perf_counter() - start
     seconds, peak = min(measure(INDEX, path) for _ in range(3))
-    return {"build": built, "recall": index.recall, "answer": seconds, "peak_mib": peak}
+    return {
+        "build_seconds": built,
+        "recall": index.recall,
+        "answer_seconds": seconds,
+        "peak_mib": peak,
+        "mib": Path(f"{path}.index").stat().st_size / 2**20,
+    }
 
 
 def main() -> None:
@@ -145,7 +160,17 @@ def main() -> None:
     parser.add_argument("-o", "--output", type=Path)
     arguments = parser.parse_args()
     n, dimension = arguments.vectors, arguments.dimension
-    result: dict[str, object] = {"vectors": n, "dimension": dimension}
+    result: dict[str, object] = {
+        "command": " ".join(["python", "benchmarks/search.py", *sys.argv[1:]]),
+        "versions": {
+            "python": platform.python_version(),
+            **{package: metadata.version(package) for package in PACKAGES},
+        },
+        "cores": os.cpu_count(),
+        "date": time.strftime("%Y-%m-%d"),
+        "vectors": n,
+        "dimension": dimension,
+    }
     print(f"first answer over {n:,} x {dimension}, reading included")
     with tempfile.TemporaryDirectory() as folder:
         for suffix, read in ((".npy", PLAIN_NPY), (".parquet", PLAIN_PARQUET)):

@@ -11,6 +11,7 @@ import pytest
 
 from cfamc_zoo.embedding import writers
 from cfamc_zoo.embedding.search import duplicates, nearest, stored
+from cfamc_zoo.embedding.search import index as search_index
 from cfamc_zoo.embedding.search.duplicates import find_duplicates
 from cfamc_zoo.embedding.search.index import build_index, keep_index, open_index
 from cfamc_zoo.embedding.search.opening import open_vectors
@@ -207,6 +208,23 @@ def test_an_index_finds_most_and_says_how_many(tmp_path, kind, least):
     again = open_index(tmp_path / "ix", opened)
     assert np.array_equal(again.nearest(opened, queries, 10)[0], rows)
     assert again.recall == index.recall
+
+
+def test_an_index_reads_at_once_what_several_queries_need(tmp_path, monkeypatch):
+    opened = write(tmp_path / "v.npy", clustered(1500, 40))
+    index, reads = build_index(opened), []
+    read = type(opened)._rows
+    monkeypatch.setattr(
+        type(opened), "_rows", lambda self, rows: reads.append(len(rows)) or read(self, rows)
+    )
+    queries = unit(np.random.default_rng(5).standard_normal((50, D)).astype(np.float32))
+    rows, similar = index.nearest(opened, queries, 10)
+    assert len(reads) == 1
+    monkeypatch.setattr(search_index, "TOGETHER", 45)  # candidates of two queries
+    again = index.nearest(opened, queries, 10)
+    assert len(reads) == 1 + 25
+    np.testing.assert_array_equal(again[0], rows)
+    np.testing.assert_allclose(again[1], similar, atol=1e-6)
 
 
 def test_an_index_finds_the_groups_that_all_pairs_give(tmp_path):
