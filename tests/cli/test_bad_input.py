@@ -102,6 +102,8 @@ def images(tmp_path, sample):
         ),
         ("embed images -m empty", 1, "has no config.json"),
         ("embed images -m texts/notes.txt", 2, "is not a folder"),
+        ("embed images -m file", 2, "'file' is not a folder"),
+        ("train cf-amc-ssl-thin --data cifar10-sample --from file", 2, "'file' is not a folder"),
     ],
 )
 def test_it_is_one_line(refuse, tiny_release, images, tmp_path, arguments, code, said):

@@ -86,7 +86,7 @@ def resolve(
                 f"{name!r} names code, which `attack`, `probe`, `edits` and `export` "
                 "take; all else takes a model's name or a release folder"
             )
-        if "/" not in name and "\\" not in name and not Path(name).is_dir():
+        if "/" not in name and "\\" not in name and not Path(name).exists():
             raise UnknownNameError("model", name, known_models())
         if revision is not None:
             raise UsageError(f"folder {name!r} has no revisions; leave {revision!r} away")
