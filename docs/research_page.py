@@ -11,6 +11,7 @@ from typing import Any
 
 EPS = ("4/255", "8/255")
 COLUMNS = ("clean", *EPS)
+WORDS = {1: "better", 0: "a tie", -1: "worse"}
 # Title, what the others are compared with, and who belongs to it.
 TABLES = (
     ("Crops, replays, rates", "views-8", lambda trial: trial["feature"] == "representation"),
@@ -23,11 +24,17 @@ CIFAR-10, of which 5,000 training images were held out; the test split was not r
 on 20,000 training images; clean accuracy of the 5,000, PGD-20 with a random start on the first
 1,000 of them; percent, one number a seed. Time is counted in batches of the first row; how many of
 its own that buys an idea was measured by running both in turn. The time is short: what helps at the
-start need not help at the end. *Better* and *worse*: both robust accuracies differ from the first
-row's mean by more than the 95% interval of a difference of two such accuracies; else it is a tie.
-That interval is of the images alone: another training of the same idea may differ by more, so what
-has one seed is a hint and not a finding.
+start need not help at the end. *Better* and *worse*: robust accuracy differs from the first row's
+by more than the 95% interval of a difference of two such means, at the radius that is named or at
+both; else it is a tie. That interval is of the images alone: another training of the same idea may
+differ by more, so what has one seed is a hint and not a finding.
 """
+
+# What the figures do not say by themselves.
+REMARKS = {
+    "shared": "One perturbation for all views: their features agree almost at once, and little is "
+    "learnt. The pattern that the views share is enough to tell one image from another.",
+}
 
 
 def research(folder: Path) -> str:
@@ -50,6 +57,7 @@ def research(folder: Path) -> str:
 def table(title: str, base: Sequence[dict[str, Any]], others: Sequence[Any]) -> str:
     """One table: the first row is what the others are compared with."""
     times = {f"{trial['time']:,}" for trial in base}
+    names = [trials[0]["idea"] for trials in others]
     lines = [
         f"## {title}",
         "",
@@ -61,6 +69,7 @@ def table(title: str, base: Sequence[dict[str, Any]], others: Sequence[Any]) -> 
         row(base, "-"),
         *(row(trials, verdict(trials, base)) for trials in others),
         "",
+        *(f"{REMARKS[name]}\n" for name in names if name in REMARKS),
         "```",
         *(trial["command"] for trials in (base, *others) for trial in trials),
         "```",
@@ -83,8 +92,10 @@ def of(trials: Sequence[dict[str, Any]], column: str) -> list[float]:
 
 def verdict(trials: Sequence[dict[str, Any]], base: Sequence[dict[str, Any]]) -> str:
     """What follows from both robust accuracies."""
-    signs = {sign(trials, base, eps) for eps in EPS}
-    return {1: "better", -1: "worse"}.get(signs.pop(), "a tie") if len(signs) == 1 else "a tie"
+    signs = {eps: sign(trials, base, eps) for eps in EPS}
+    if len(set(signs.values())) == 1:
+        return WORDS[signs[EPS[0]]]
+    return ", ".join(f"{WORDS[found]} at {eps}" for eps, found in signs.items() if found)
 
 
 def sign(trials: Sequence[dict[str, Any]], base: Sequence[dict[str, Any]], eps: str) -> int:
