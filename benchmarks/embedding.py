@@ -128,6 +128,7 @@ def compare(name: str, n: int, root: Path, peers: Path | None) -> dict[str, Any]
     sides = {
         "cfamc-zoo": partial(pipelines.ours, release, images),
         "ONNX Runtime alone": partial(pipelines.runtime_alone, plain, images),
+        "reading alone": partial(pipelines.reading_alone, images),
         "plain loop": partial(pipelines.plain_loop, plain, images),
     }
     if peers or util.find_spec("fastembed"):

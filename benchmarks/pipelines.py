@@ -21,6 +21,8 @@ from cfamc_zoo.embedding.inputs import open_inputs
 from cfamc_zoo.embedding.job import embed_to_file
 from cfamc_zoo.embedding.outputs import Output, locate
 from cfamc_zoo.embedding.settings import Execution, Settings
+from cfamc_zoo.zoo.images.decoding import read_images
+from cfamc_zoo.zoo.network.spec import Preprocess
 from cfamc_zoo.zoo.release.folder import open_release
 
 GRAPH = "model.onnx"
@@ -61,6 +63,16 @@ def runtime_alone(folder: Path, images: Path) -> Run:
 
     def run() -> int:
         return sum(len(session.run(None, {"images": x})[0]) for _ in range(batches))
+
+    return run
+
+
+def reading_alone(images: Path) -> Run:
+    """The package's own decoders on all cores, and no model."""
+    files = files_of(images)
+
+    def run() -> int:
+        return sum(1 for _ in read_images(files, Preprocess()))
 
     return run
 

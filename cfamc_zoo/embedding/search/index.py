@@ -103,7 +103,7 @@ class VectorIndex:
 def build_index(
     vectors: StoredVectors, *, advance: Callable[[int], None] = lambda n: None
 ) -> VectorIndex:
-    """An index in memory; takes some minutes a million vectors.
+    """An index in memory; a million vectors take two cores some twenty minutes.
 
     Args:
         advance: told how many more vectors are in it.
