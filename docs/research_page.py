@@ -11,7 +11,7 @@ from typing import Any
 
 EPS = ("4/255", "8/255")
 COLUMNS = ("clean", *EPS)
-WORDS = {1: "better", 0: "a tie", -1: "worse"}
+TIE, WORDS = "a tie", {1: "better", -1: "worse"}
 # Title, what the others are compared with, and who belongs to it.
 TABLES = (
     ("Crops, replays, rates", "views-8", lambda trial: trial["feature"] == "representation"),
@@ -93,9 +93,13 @@ def of(trials: Sequence[dict[str, Any]], column: str) -> list[float]:
 def verdict(trials: Sequence[dict[str, Any]], base: Sequence[dict[str, Any]]) -> str:
     """What follows from both robust accuracies."""
     signs = {eps: sign(trials, base, eps) for eps in EPS}
+    if not any(signs.values()):
+        return TIE
     if len(set(signs.values())) == 1:
-        return WORDS[signs[EPS[0]]]
-    return ", ".join(f"{WORDS[found]} at {eps}" for eps, found in signs.items() if found)
+        said = WORDS[signs[EPS[0]]]
+    else:
+        said = ", ".join(f"{WORDS[found]} at {eps}" for eps, found in signs.items() if found)
+    return said if len(trials) > 1 else f"{said} (one seed)"
 
 
 def sign(trials: Sequence[dict[str, Any]], base: Sequence[dict[str, Any]], eps: str) -> int:

@@ -119,12 +119,15 @@ def test_better_is_more_than_chance(at_4, at_8, said, page, tmp_path):
         trial("views-8", 29.0, 14.0),
         trial("views-8", 31.0, 16.0, seed=1),
         trial("other", at_4, at_8),
+        trial("other", at_4, at_8, seed=1),
+        trial("once", 24.0, 9.0),
         trial("taught", 1.0, 1.0, feature="backbone"),
     ]
     for one in found:
         (tmp_path / f"{one['idea']}-{one['seed']}.json").write_text(json.dumps(one))
     text = page.research(tmp_path)
     assert "| VIEWS-8 | more | 1,000 | 50.0 50.0 | 29.0 31.0 | 14.0 16.0 | - |" in text
-    assert f"| OTHER | more | 1,000 | 50.0 | {at_4:.1f} | {at_8:.1f} | {said} |" in text
+    assert f"| 50.0 50.0 | {at_4:.1f} {at_4:.1f} | {at_8:.1f} {at_8:.1f} | {said} |" in text
+    assert "| ONCE | more | 1,000 | 50.0 | 24.0 | 9.0 | worse (one seed) |" in text
     assert "again views-8 1" in text
     assert "TAUGHT" not in text, "nothing to compare it with"
