@@ -1,4 +1,4 @@
-"""Outputs that appear whole or not at all."""
+"""Places to write to: refused before any work is done, or filled whole or not at all."""
 
 from __future__ import annotations
 

@@ -33,7 +33,7 @@ differ by more, so what has one seed is a hint and not a finding.
 # What the figures do not say by themselves.
 REMARKS = {
     "shared": "One perturbation for all views: their features agree almost at once, and little is "
-    "learnt. The pattern that the views share is enough to tell one image from another.",
+    "learnt: presumably the pattern that the views share tells one image from another.",
 }
 
 

@@ -61,12 +61,14 @@ def check_output(output: Output) -> None:
     """Refuses an output that cannot be, before any work is done.
 
     Raises:
-        UsageError: its folder does not exist, something else is in its place, or its format does
-            not hold what is asked for.
+        UsageError: its folder does not exist, it has no name, something else is in its place, or
+            its format does not hold what is asked for.
         OutputExistsError: it is there already.
     """
     path, known = output.path, FORMATS[output.format]
     check_folder_of(path)
+    if not path.name:  # it is put in its place by that name
+        raise UsageError(f"output {str(path)!r} has no name of its own; give one, as -o vectors/")
     if output.columns and not known.columns:
         raise UsageError(
             f"output {str(path)!r} has no room for columns ({', '.join(output.columns)}); choose "

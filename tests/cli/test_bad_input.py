@@ -85,6 +85,7 @@ def images(tmp_path, sample):
         ("push empty a/b", 1, "has no config.json"),
         ("embed texts -m TINY", 1, "no images in 'texts'"),
         ("embed images -m TINY -o file/e.parquet", 2, "create it first"),
+        ("embed images -m TINY -o ./", 2, "'.' has no name of its own"),
         *(
             (f"{command} s3://b/x{suffix}", 2, f"'s3://b/x{suffix}' is an address")
             for command, suffix in (
@@ -94,6 +95,8 @@ def images(tmp_path, sample):
                 ("attack -m TINY --limit 2 --report", ".html"),
                 ("attack -m TINY --limit 2 --state", ""),
                 ("verify TINY --state", ""),
+                ("verify TINY --report", ".html"),
+                ("edits -m TINY --limit 2 --report", ".html"),
                 ("probe -m TINY -o", ".safetensors"),
                 ("export TINY -o", ""),
                 ("pull TINY --dest", ""),

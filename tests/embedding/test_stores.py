@@ -37,8 +37,10 @@ def forget(protocol):
 @contextmanager
 def opened_anew(protocol):
     forget(protocol)
-    yield
-    forget(protocol)
+    try:
+        yield
+    finally:
+        forget(protocol)
 
 
 @pytest.fixture(scope="module")
